@@ -1,0 +1,1 @@
+//! The types and traits that the parts of Claviger share.

@@ -1,0 +1,1 @@
+//! What to inject: secret stores, credential sources, the lease cache and injections.

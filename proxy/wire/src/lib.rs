@@ -1,0 +1,1 @@
+//! How bytes move: listeners, interception, the request pipeline, upstream connections.
