@@ -1,1 +1,17 @@
-//! The types and traits that the parts of Claviger share.
+//! The types and traits that the parts of Claviger share. No logic beyond what keeps a type's promise.
+//!
+//! `identity`, `credential` and `ledger` never depend on each other: what they need of one another
+//! stands here, and the binary's composition root joins it.
+
+pub mod clock;
+pub mod event;
+pub mod outbound;
+pub mod path;
+pub mod proof;
+pub mod secret;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::{Event, EventSink};
+pub use outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Reach};
+pub use proof::{Attested, Proof, ProofDigest};
+pub use secret::Secret;

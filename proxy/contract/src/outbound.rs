@@ -1,0 +1,129 @@
+//! Calls that Claviger makes on its own behalf: token endpoints, key sets, secret stores.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use claviger_policy::document::{Diagnostics, Table};
+use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::{Secret, path};
+
+/// How a control call may travel: part of the settings of whatever makes the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// Networks that the guard would refuse (private, loopback, …) but which are meant.
+    pub allow_addresses: Vec<IpNet>,
+    /// A root in PEM for this destination only; `None`: the bundled public roots.
+    pub ca_pem: Option<Arc<[u8]>>,
+}
+
+impl Reach {
+    /// Takes `allow_addresses` and `ca` (a PEM file) from a table.
+    pub fn take(table: &mut Table, out: &mut Diagnostics) -> Self {
+        let allow_addresses = take_networks(table, "allow_addresses", out);
+        let ca_pem = table.string("ca", out).and_then(|written| {
+            let file = path::resolve(&written);
+            match std::fs::read(&file) {
+                Ok(pem) => Some(pem.into()),
+                Err(error) => {
+                    let key = table.key_of("ca");
+                    out.error(&written.location, key, format!("failed to read `{}`: {error}", file.display()));
+                    None
+                }
+            }
+        });
+        Self { allow_addresses, ca_pem }
+    }
+}
+
+/// Takes a list of networks such as `10.0.0.0/8`; a bare address is a network of one.
+pub fn take_networks(table: &mut Table, name: &'static str, out: &mut Diagnostics) -> Vec<IpNet> {
+    let key = table.key_of(name);
+    let mut networks = Vec::new();
+    for written in table.strings(name, out).unwrap_or_default() {
+        let text = &written.value;
+        match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                out.error(&written.location, key.clone(), format!("`{text}` is not a network"))
+                    .help("write an address and a prefix length, as `10.0.0.0/8`");
+            }
+        }
+    }
+    networks
+}
+
+/// One control call.
+#[derive(Debug)]
+pub struct OutboundRequest {
+    /// The method.
+    pub method: Method,
+    /// An absolute `https://` URL (`http://` only to loopback addresses that [`Reach`] lists).
+    pub url: url::Url,
+    /// Headers; mark secret ones with `set_sensitive`.
+    pub headers: HeaderMap,
+    /// The body, which may hold a secret.
+    pub body: Option<Secret>,
+    /// For the whole call, answer included.
+    pub timeout: Duration,
+    /// The largest answer that is read, in bytes.
+    pub max_response: usize,
+}
+
+/// The answer, whatever its status.
+#[derive(Debug)]
+pub struct OutboundResponse {
+    /// The HTTP status; redirects are not followed and arrive here.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, which may hold a secret.
+    pub body: Secret,
+}
+
+/// Why there was no answer. Names the endpoint by scheme, host and path, never a query or a body.
+#[derive(Debug, thiserror::Error)]
+#[error("call to `{endpoint}` failed: {kind}")]
+pub struct OutboundError {
+    /// Scheme, host, port and path.
+    pub endpoint: String,
+    /// What went wrong.
+    pub kind: OutboundFailure,
+}
+
+/// The kinds of [`OutboundError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutboundFailure {
+    /// The address guard refused every address of the name.
+    #[error("the address is private or reserved and `allow_addresses` does not list it")]
+    AddressRefused,
+    /// Neither `https://` nor a listed loopback address.
+    #[error("only https:// is allowed")]
+    Cleartext,
+    /// The name does not resolve, or nothing answers there.
+    #[error("cannot connect")]
+    Connect,
+    /// The server's certificate was refused, or TLS failed.
+    #[error("TLS failed: the certificate is not trusted or not for this name")]
+    Tls,
+    /// No answer in time.
+    #[error("timed out")]
+    Timeout,
+    /// The answer is larger than allowed.
+    #[error("the answer is too large")]
+    TooLarge,
+    /// The connection broke or spoke no HTTP.
+    #[error("the connection broke")]
+    Broken,
+}
+
+/// Makes control calls: follows no redirect, ignores the environment's proxies, verifies TLS and
+/// dials only addresses that the guard passes.
+#[async_trait]
+pub trait Outbound: Send + Sync + fmt::Debug {
+    /// Sends one request.
+    async fn send(&self, reach: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError>;
+}
