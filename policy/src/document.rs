@@ -155,12 +155,22 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// An error at a place.
-    pub fn error(&mut self, location: &Location, key: impl Into<String>, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn error(
+        &mut self,
+        location: &Location,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(Severity::Error, Some(location.clone()), key.into(), message.into())
     }
 
     /// A warning at a place.
-    pub fn warning(&mut self, location: &Location, key: impl Into<String>, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn warning(
+        &mut self,
+        location: &Location,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(Severity::Warning, Some(location.clone()), key.into(), message.into())
     }
 
@@ -196,7 +206,13 @@ impl Diagnostics {
         });
     }
 
-    fn push(&mut self, severity: Severity, location: Option<Location>, key: String, message: String) -> &mut Diagnostic {
+    fn push(
+        &mut self,
+        severity: Severity,
+        location: Option<Location>,
+        key: String,
+        message: String,
+    ) -> &mut Diagnostic {
         let at = self.found.len();
         self.found.push(Diagnostic { severity, location, key, message, help: None });
         // The element was pushed on the line above.
@@ -442,7 +458,8 @@ impl Table {
             return Some(Located { value: *value, location: text.location });
         }
         let all: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        let diagnostic = out.error(&text.location, self.key_of(name), format!("`{}` is not a value of this key", text.value));
+        let diagnostic =
+            out.error(&text.location, self.key_of(name), format!("`{}` is not a value of this key", text.value));
         match nearest(&text.value, words.iter().map(|(word, _)| *word)) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`? it is one of {}", all.join(", "))),
             None => diagnostic.help(format!("write one of {}", all.join(", "))),
@@ -571,7 +588,8 @@ fn is_name(text: &str) -> bool {
 
 /// Parses `500ms`, `30s`, `5m`, `1h`, `7d`.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("`{text}` is not a duration; write a number and a unit, as `500ms`, `30s`, `5m`, `1h`, `7d`");
+    let wrong =
+        || format!("`{text}` is not a duration; write a number and a unit, as `500ms`, `30s`, `5m`, `1h`, `7d`");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -635,10 +653,7 @@ mod tests {
         service.finish(&mut out);
         root.finish(&mut out);
         let found: Vec<String> = out.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            found,
-            ["claviger.toml:2:1: error: `service.x.hots`: unknown key\n  help: did you mean `hosts`?"]
-        );
+        assert_eq!(found, ["claviger.toml:2:1: error: `service.x.hots`: unknown key\n  help: did you mean `hosts`?"]);
     }
 
     #[test]

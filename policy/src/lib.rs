@@ -1,10 +1,29 @@
 //! Pure, identity-based, deny-by-default authorisation: text in, decision out.
 //!
 //! No I/O, no clock, no async, no logging: what a decision depends on is given.
+//!
+//! A configuration is read with [`document`], [`ServiceRoute::take`] and [`compile`]; a request is
+//! canonicalised by [`Policy::canonicalize`], its caller bound once by [`Policy::bind`], and each
+//! request judged by [`Policy::decide`], which alone makes a [`Grant`].
 
+mod compile;
+mod decide;
 pub mod document;
+mod explain;
+mod grant;
+mod policy;
 mod principal;
+mod service;
+mod target;
 
+pub use compile::{CredentialFacts, Inputs, compile};
+pub use explain::Explanation;
+pub use grant::{
+    BodyFacts, CredentialUse, Decision, Denial, Effect, Fact, Grant, Obligations, Observed, Pending, Reason,
+};
+pub use policy::{Bound, Policy};
 pub use principal::{
     AttributeValue, Attributes, Context, Principal, SpiffeId, SpiffeIdError, TrustDomain, check_segment,
 };
+pub use service::{HostPattern, HostPatternError, ServiceRoute};
+pub use target::{Authority, Host, PATH_AND_QUERY_MAX, PathMode, Scheme, Target, TargetError};

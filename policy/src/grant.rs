@@ -1,0 +1,287 @@
+//! What a decision yields. Only this crate makes a [`Grant`], and only from a decision.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::policy::{Bound, InstanceId, OperationId, Policy};
+use crate::{AttributeValue, Context, Principal, Target};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Allowed.
+    Grant(Grant),
+    /// Refused; nothing goes upstream.
+    Denied(Denial),
+    /// Facts of the body are needed first.
+    Pending(Pending),
+}
+
+/// The proof that policy allowed one request; owns its canonical target.
+///
+/// Not `Clone`, and made nowhere but in a decision: whoever holds one may send that one request.
+#[derive(Debug)]
+#[must_use = "a grant that is not used allows nothing"]
+pub struct Grant {
+    pub(crate) bound: Bound,
+    pub(crate) instance: InstanceId,
+    pub(crate) operation: OperationId,
+    pub(crate) target: Target,
+    pub(crate) method: http::Method,
+    pub(crate) valid_until: Option<i64>,
+    pub(crate) observed: Option<Observed>,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) obligations: Obligations,
+}
+
+impl Grant {
+    /// Where the request goes: URI, Host, SNI and the verified name come from here.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The method that was judged.
+    pub fn method(&self) -> &http::Method {
+        &self.method
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &Arc<str> {
+        self.bound.data().service_name(self.instance)
+    }
+
+    /// The name of the rule that allowed it.
+    pub fn rule(&self) -> &Arc<str> {
+        self.bound.data().rule_name(self.instance)
+    }
+
+    /// The operation of the rule that matched, as it was written: the ledger's path template.
+    pub fn operation(&self) -> &Arc<str> {
+        self.bound.data().operation_text(self.operation)
+    }
+
+    /// What is to be injected.
+    pub fn credential(&self) -> &CredentialUse {
+        self.bound.data().credential(self.instance)
+    }
+
+    /// The generation of the policy that decided.
+    pub fn generation(&self) -> u64 {
+        self.bound.generation()
+    }
+
+    /// The moment (seconds since the Unix epoch) from which the same request could get another answer,
+    /// for a reason of time. Never late, possibly early; `None` if time plays no part.
+    pub fn valid_until(&self) -> Option<i64> {
+        self.valid_until
+    }
+
+    /// A rule with `enforce = false` that would have changed the answer.
+    pub fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
+    }
+
+    /// Who was allowed.
+    pub fn principal(&self) -> &Arc<Principal> {
+        self.bound.principal()
+    }
+
+    /// The body, if it was judged: exactly these bytes are to be sent.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
+
+    /// Takes the judged body out, to send it.
+    pub fn take_body(&mut self) -> Option<Bytes> {
+        self.body.take()
+    }
+
+    /// What must be done besides, before and while the request is sent.
+    pub fn obligations(&self) -> &Obligations {
+        &self.obligations
+    }
+}
+
+/// Duties that come with a grant (budget, approval, down-scope). None exist yet; one that fails
+/// refuses the request and never falls through to another rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Obligations {}
+
+/// Which credential a rule injects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialUse {
+    /// `use = "none"`: the injected slots are emptied, nothing is put in.
+    None,
+    /// The credential of this name (`[credential.NAME]`).
+    Named(Arc<str>),
+}
+
+impl fmt::Display for CredentialUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no credential"),
+            Self::Named(name) => write!(f, "credential `{name}`"),
+        }
+    }
+}
+
+/// A rule with `enforce = false` that would have changed the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// What the answer would have been.
+    pub effect: Effect,
+}
+
+/// What a rule that is only observed would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Allowed, perhaps with another credential.
+    Allow,
+    /// Denied.
+    Deny,
+    /// Tied with the rule that allowed, with another credential: denied as ambiguous.
+    Ambiguous,
+}
+
+impl Effect {
+    /// A stable code for the ledger.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// The rule that refused, or the first of those that tie.
+    pub rule: Option<Arc<str>>,
+    /// The service, if the host and path name one.
+    pub service: Option<Arc<str>>,
+    /// The target that was refused, for the ledger.
+    pub target: Target,
+    /// The method that was refused.
+    pub method: http::Method,
+    /// A rule with `enforce = false` that would have changed the answer.
+    pub observed: Option<Observed>,
+}
+
+/// Why a request is refused. For the ledger; a client is told less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No rule allows it.
+    NoRule,
+    /// A deny rule matches.
+    DeniedByRule,
+    /// Two allows of equal priority want different credentials.
+    Ambiguous,
+    /// No service claims this scheme, host, port and path.
+    UnknownService,
+    /// The binding was made by another generation of the policy; bind again.
+    StaleBinding,
+    /// No rule allows it, and one that might have needed a fact of the body that could not be read.
+    BodyFactUnavailable,
+}
+
+impl Reason {
+    /// A stable code for the ledger and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::DeniedByRule => "denied_by_rule",
+            Self::Ambiguous => "ambiguous",
+            Self::UnknownService => "unknown_service",
+            Self::StaleBinding => "stale_binding",
+            Self::BodyFactUnavailable => "body_fact_unavailable",
+        }
+    }
+}
+
+/// A decision that waits for facts of the body.
+///
+/// Read at most [`limit`](Self::limit) bytes. If the body fits, give its bytes and their facts to
+/// [`resolve`](Self::resolve); if it does not, [`resolve_unread`](Self::resolve_unread).
+#[derive(Debug)]
+#[must_use = "resolve it, or nothing is allowed"]
+pub struct Pending {
+    pub(crate) bound: Bound,
+    pub(crate) target: Target,
+    pub(crate) method: http::Method,
+    pub(crate) context: Context,
+    pub(crate) limit: usize,
+}
+
+impl Pending {
+    /// How many bytes of the body may be read to find the facts.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The canonical target, which stays the one of the grant.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The names of the facts that rules for this request ask about, such as `body.model`; sorted.
+    pub fn needs(&self) -> Vec<&str> {
+        crate::decide::needs(self)
+    }
+
+    /// Decides with the facts; the grant owns the bytes that were judged.
+    ///
+    /// `policy` is the running one: after a reload the principal is bound anew and the new rules hold;
+    /// facts that only they ask about are unknown.
+    // The denial carries the target for the ledger; it is moved once.
+    #[allow(clippy::result_large_err, reason = "a denial is moved into the ledger record, boxing it would allocate")]
+    pub fn resolve(self, policy: &Policy, facts: &BodyFacts, body: Bytes) -> Result<Grant, Denial> {
+        crate::decide::resolve(self, policy, facts, Some(body))
+    }
+
+    /// Decides without a body that was too long or could not be read: all its facts are unknown, so
+    /// that no allow which needs one matches, and every deny which needs one does.
+    #[allow(clippy::result_large_err, reason = "as in `resolve`")]
+    pub fn resolve_unread(self, policy: &Policy) -> Result<Grant, Denial> {
+        crate::decide::resolve(self, policy, &BodyFacts::default(), None)
+    }
+}
+
+/// What is known of one fact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fact {
+    /// It has this value.
+    Known(AttributeValue),
+    /// It could not be read: an allow that asks for it does not match, a deny does.
+    #[default]
+    Unknown,
+    /// The operation has no such fact (a model for `GET /v1/models`): the predicate is false.
+    Inapplicable,
+}
+
+/// Facts of a body by name (`body.model`); what was not set is unknown.
+#[derive(Clone, Debug, Default)]
+pub struct BodyFacts(Vec<(Box<str>, Fact)>);
+
+impl BodyFacts {
+    /// Sets a fact; the last value of a name stays.
+    pub fn set(&mut self, name: &str, fact: Fact) {
+        match self.0.iter_mut().find(|(key, _)| key.as_ref() == name) {
+            Some((_, value)) => *value = fact,
+            None => self.0.push((name.into(), fact)),
+        }
+    }
+
+    /// The fact of this name.
+    pub fn get(&self, name: &str) -> &Fact {
+        self.0.iter().find(|(key, _)| key.as_ref() == name).map_or(&Fact::Unknown, |(_, fact)| fact)
+    }
+}
