@@ -1,0 +1,107 @@
+//! Which roots vouch for an upstream, and the TLS settings of every outgoing connection.
+//!
+//! Deliberately absent: any way to skip verification, a key log, early data.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Sessions that one configuration remembers, over all its hosts.
+const SESSIONS_MAX: usize = 256;
+
+/// The roots that may vouch for an upstream. Cheap to clone.
+#[derive(Clone)]
+pub struct TrustRoots(Arc<RootCertStore>);
+
+/// A client certificate for mutual TLS with an upstream.
+pub(crate) struct ClientCertificate {
+    /// Leaf first.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key.
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+/// Why roots or a client certificate are unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The text is not PEM.
+    #[error("not valid PEM: {0}")]
+    Pem(rustls::pki_types::pem::Error),
+    /// There is no certificate in it.
+    #[error("there is no certificate in it")]
+    Empty,
+    /// A certificate cannot serve as a root.
+    #[error("certificate {position} cannot be a root: {source}")]
+    Root {
+        /// Counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// A client certificate and its key do not fit together, or TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
+}
+
+impl TrustRoots {
+    /// The roots of Mozilla's programme, as of the build.
+    pub fn bundled() -> Self {
+        static ROOTS: LazyLock<TrustRoots> =
+            LazyLock::new(|| TrustRoots(Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })));
+        ROOTS.clone()
+    }
+
+    /// The certificates of a PEM text, and no others. One that cannot be read refuses all: a bundle
+    /// that is trusted in part is a surprise later.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TrustError> {
+        let mut store = RootCertStore::empty();
+        for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+            let certificate = certificate.map_err(TrustError::Pem)?;
+            store.add(certificate).map_err(|source| TrustError::Root { position: index + 1, source })?;
+        }
+        if store.is_empty() { Err(TrustError::Empty) } else { Ok(Self(Arc::new(store))) }
+    }
+}
+
+impl fmt::Debug for TrustRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustRoots({})", self.0.len())
+    }
+}
+
+/// The one crypto provider of the process.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    Arc::clone(&PROVIDER)
+}
+
+/// TLS 1.2 and 1.3 towards an upstream, verified against `roots` and the name that is dialled.
+///
+/// Sessions are resumed only within the returned value, so that neither another client certificate
+/// nor other roots ever inherit one. `alpn` is in order of preference.
+pub(crate) fn client_config(
+    roots: &TrustRoots,
+    alpn: &[&[u8]],
+    certificate: Option<ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TrustError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TrustError::Setup)?
+        .with_root_certificates(Arc::clone(&roots.0));
+    let mut config = match certificate {
+        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(TrustError::Setup)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+fn certificate() -> (String, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["root.test".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap().pem(), key)
+}
+
+#[test]
+fn roots_come_from_pem_as_a_whole_or_not_at_all() {
+    let (one, _) = certificate();
+    let (two, _) = certificate();
+    assert_eq!(TrustRoots::from_pem(one.as_bytes()).unwrap().0.len(), 1);
+    let noted = format!("the company's roots\n{one}\nand\n{two}");
+    assert_eq!(TrustRoots::from_pem(noted.as_bytes()).unwrap().0.len(), 2);
+
+    let message = |pem: &str| TrustRoots::from_pem(pem.as_bytes()).unwrap_err().to_string();
+    assert_eq!(message(""), "there is no certificate in it");
+    assert_eq!(
+        message("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+        "there is no certificate in it"
+    );
+    let broken = format!("{one}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert!(message(&broken).starts_with("certificate 2 cannot be a root: "), "{}", message(&broken));
+    let cut = one.get(..one.len() - 30).unwrap();
+    assert!(message(cut).starts_with("not valid PEM: "), "{}", message(cut));
+}
+
+#[test]
+fn bundled_roots_are_there_and_debug_is_short() {
+    assert!(TrustRoots::bundled().0.len() > 100);
+    assert!(format!("{:?}", TrustRoots::bundled()).len() < 20);
+}
+
+#[test]
+fn settings_of_a_client() {
+    let config = client_config(&TrustRoots::bundled(), &[b"h2", b"http/1.1"], None).unwrap();
+    assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert!(!config.enable_early_data && config.enable_sni && !config.key_log.will_log("CLIENT_RANDOM"));
+    assert!(!config.client_auth_cert_resolver.has_certs());
+}
+
+#[test]
+fn a_client_certificate_must_fit_its_key() {
+    let (pem, key) = certificate();
+    let (_, other) = certificate();
+    let own = |key: &rcgen::KeyPair| ClientCertificate {
+        chain: CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().unwrap(),
+        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    };
+    let config = client_config(&TrustRoots::bundled(), &[], Some(own(&key))).unwrap();
+    assert!(config.client_auth_cert_resolver.has_certs());
+    assert!(matches!(client_config(&TrustRoots::bundled(), &[], Some(own(&other))), Err(TrustError::Setup(_))));
+}
