@@ -1,0 +1,5 @@
+//! What only the operating system knows.
+
+mod peer;
+
+pub use peer::UnixPeer;
