@@ -1,0 +1,1 @@
+//! Reading a ledger: its records, and whether its chain is whole.

@@ -1,0 +1,232 @@
+//! The one thread that drains the rings, chains the records and writes them.
+
+mod batch;
+mod file;
+mod lane;
+mod recover;
+mod stdout;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use self::batch::Batch;
+use self::file::FileSink;
+use self::lane::{Lane, Target};
+use self::stdout::StdoutSink;
+use crate::commit::CommitError;
+use crate::encode::Encoder;
+use crate::error::LedgerError;
+use crate::gate::Gate;
+use crate::ledger::{Progress, Rings};
+use crate::settings::{LedgerSettings, Sink};
+
+/// While there is work, the rings are looked at this often: producers make no system call then.
+const POLL: Duration = Duration::from_millis(10);
+
+/// After so long without work the writer parks until it is woken.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long a sink that failed is left alone.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A batch is written when it has so many bytes, or the rings are empty.
+const BATCH_BYTES: u64 = 256 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// The file first: with `ledger.required` its result decides.
+    lanes: Vec<Lane>,
+    required: bool,
+    batch_bytes: usize,
+    batch: Batch,
+    encoder: Encoder,
+    first_ring: usize,
+    worked_at: Instant,
+    gate: Arc<Gate>,
+    rings: Arc<Rings>,
+    progress: Arc<Progress>,
+}
+
+impl Writer {
+    /// Opens the sinks, the file first.
+    pub(crate) fn open(settings: &LedgerSettings) -> Result<Vec<Lane>, LedgerError> {
+        let mut lanes = Vec::new();
+        if settings.sinks.contains(&Sink::File) {
+            let (sink, opened) = FileSink::open(settings)?;
+            lanes.push(Lane::new(Target::File(sink), opened));
+        }
+        if settings.sinks.contains(&Sink::Stdout) {
+            lanes.push(Lane::new(Target::Stdout(StdoutSink::default()), file::Opened::default()));
+        }
+        Ok(lanes)
+    }
+
+    pub(crate) fn new(
+        lanes: Vec<Lane>,
+        settings: &LedgerSettings,
+        gate: Arc<Gate>,
+        rings: Arc<Rings>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        // Small files get small batches, so that a file exceeds `rotate_size` by nothing.
+        let batch_bytes = (settings.rotate_size / 4).clamp(4 << 10, BATCH_BYTES);
+        Self {
+            lanes,
+            required: settings.required,
+            batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),
+            batch: Batch::default(),
+            encoder: Encoder::default(),
+            first_ring: 0,
+            worked_at: Instant::now(),
+            gate,
+            rings,
+            progress,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let _guard =
+            CloseOnExit { gate: self.gate.clone(), rings: self.rings.clone(), progress: self.progress.clone() };
+        loop {
+            // Both are read before the rings: what was queued before them is drained below.
+            let (asked, done) = self.progress.flushes();
+            let closing = self.gate.closed.load(Ordering::SeqCst);
+            let drained = self.drain();
+            let had_work = !self.batch.is_empty();
+            let written = self.write(asked != done || closing);
+            if had_work {
+                self.worked_at = Instant::now();
+            }
+            if written && !drained {
+                continue;
+            }
+            if asked != done {
+                self.progress.flushed(asked);
+            }
+            if closing {
+                break;
+            }
+            self.rest(written);
+        }
+        for lane in &mut self.lanes {
+            lane.close();
+        }
+    }
+
+    /// Moves events from the rings to the batch. `false` if the batch is full before the rings are empty.
+    fn drain(&mut self) -> bool {
+        let Self { rings, batch, encoder, gate, batch_bytes, .. } = self;
+        // By turns, so that a busy core does not starve another.
+        self.first_ring = self.first_ring.wrapping_add(1) % rings.cores.len().max(1);
+        let overflowed = gate.overflowed.swap(0, Ordering::Relaxed);
+        if overflowed > 0 {
+            batch.overflowed(overflowed, gate.clock.now_ms(), encoder);
+        }
+        for queue in [&rings.control, &rings.connections] {
+            // Only what is there now: a queue that fills as fast as it empties must not hold up the others.
+            for _ in 0..queue.len() {
+                if batch.len() >= *batch_bytes {
+                    return false;
+                }
+                let Some(event) = queue.pop() else { break };
+                batch.push(&event, None, encoder);
+            }
+        }
+        for ring in rings.cores.iter().cycle().skip(self.first_ring).take(rings.cores.len()) {
+            let mut popped = 0;
+            for _ in 0..ring.queue.len() {
+                if batch.len() >= *batch_bytes {
+                    break;
+                }
+                let Some(entry) = ring.queue.pop() else { break };
+                popped += 1;
+                batch.push(&entry.event, entry.settle, encoder);
+            }
+            ring.free(popped);
+            if batch.len() >= *batch_bytes {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes the batch to every sink. `false` if a required file refused it; then the batch is kept.
+    fn write(&mut self, insist: bool) -> bool {
+        let now_ms = self.gate.clock.now_ms();
+        let mut records = 0;
+        let mut lost = 0;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let decides = self.required && index == 0;
+            match lane.write(&self.batch, &mut self.encoder, now_ms, insist) {
+                Ok(written) if index == 0 => records = written,
+                Ok(_) => {}
+                Err(error) if decides => {
+                    self.gate.refusing.store(true, Ordering::Release);
+                    self.batch.settle(Err(&CommitError::Write(error.clone())));
+                    self.progress.update(|stats| stats.error = Some(error));
+                    return false;
+                }
+                Err(_) => lost += lane.lose(&self.batch),
+            }
+        }
+        if self.required {
+            self.gate.refusing.store(false, Ordering::Release);
+        }
+        let head = self.lanes.first().map(Lane::head);
+        let error = self.lanes.iter().find_map(Lane::error);
+        // Before the batch is settled: who was told that a record is durable finds it counted.
+        self.progress.update(|stats| {
+            stats.records += records;
+            stats.batches += u64::from(records > 0);
+            stats.lost += lost;
+            stats.head = head.unwrap_or(stats.head);
+            stats.error = error;
+        });
+        self.batch.settle(Ok(()));
+        self.batch.clear();
+        true
+    }
+
+    /// Waits for more to do.
+    fn rest(&mut self, written: bool) {
+        let owes = !written || self.lanes.iter().any(Lane::owes);
+        if !written {
+            park_timeout(RETRY);
+            return;
+        }
+        if !self.required && self.worked_at.elapsed() < IDLE {
+            park_timeout(POLL);
+            return;
+        }
+        self.gate.announce_sleep();
+        if self.rings.are_empty() {
+            // A flush or shutdown that came meanwhile has left its token: parking returns at once.
+            if owes {
+                park_timeout(RETRY);
+            } else {
+                std::thread::park();
+            }
+        }
+        self.gate.announce_awake();
+    }
+}
+
+/// However the writer ends, nobody waits for it in vain and nothing more is reserved.
+struct CloseOnExit {
+    gate: Arc<Gate>,
+    rings: Arc<Rings>,
+    progress: Arc<Progress>,
+}
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.gate.closed.store(true, Ordering::SeqCst);
+        // Dropped entries settle their tickets as closed.
+        for ring in &self.rings.cores {
+            while ring.queue.pop().is_some() {}
+        }
+        self.progress.ended();
+    }
+}
