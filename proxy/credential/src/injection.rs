@@ -1,0 +1,3 @@
+//! Writes credentials into requests.
+
+pub(crate) mod encode;
