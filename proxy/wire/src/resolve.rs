@@ -140,7 +140,8 @@ impl Resolver {
         Self::with(Box::new(SystemLookup), POSITIVE_TTL, NEGATIVE_TTL)
     }
 
-    fn with(lookup: Box<dyn Lookup>, positive_ttl: Duration, negative_ttl: Duration) -> Self {
+    /// Asks `lookup`.
+    pub(crate) fn with(lookup: Box<dyn Lookup>, positive_ttl: Duration, negative_ttl: Duration) -> Self {
         Self(Arc::new(Inner { lookup, names: DashMap::new(), positive_ttl, negative_ttl }))
     }
 
