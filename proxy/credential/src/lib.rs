@@ -1,4 +1,22 @@
 //! What to inject: secret stores, credential sources, the lease cache and injections.
+//!
+//! A `secret://STORE/NAME` reference is read by a store (`SealedStore` is the embedded one); a source
+//! turns references into a value with an expiry; the cache holds it as a [`Lease`] and hands it out
+//! without waiting; `inject` alone writes it into a request, after it checked the lease's binding.
+//!
+//! Deliberately absent: nothing here prints, logs or serialises a value, and no configuration widens
+//! the hosts that a secret was sealed for.
 
+mod binding;
+mod cache;
+mod credentials;
+mod error;
 pub mod guard;
 pub mod injection;
+mod lease;
+
+pub use binding::{BoundHost, BoundHostError};
+pub use credentials::{CredentialEnv, Credentials, ServiceSecret};
+pub use error::{CredentialError, SourceError, StoreError};
+pub use guard::{EchoGuard, EchoScanner};
+pub use lease::{Lease, LeaseAnswer, LeaseFuture};

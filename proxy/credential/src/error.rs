@@ -1,0 +1,230 @@
+//! What can go wrong between a reference and a lease. No message holds a value, a body or a query.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_contract::{OutboundError, outbound::OutboundFailure};
+
+use crate::binding::BoundHostError;
+
+/// Why a store did not yield a secret, or did not take one.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no secret of this name.
+    #[error("there is no secret `{0}`")]
+    NotFound(String),
+    /// The name cannot be one of this store.
+    #[error("`{name}` is not a name of this store: {why}")]
+    Name {
+        /// As written.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The secret is empty.
+    #[error("the secret `{0}` is empty")]
+    Empty(String),
+    /// The secret is longer than a store holds.
+    #[error("the secret `{name}` has more than {max} bytes")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// The longest value, in bytes.
+        max: usize,
+    },
+    /// `#field` was asked of a value that is no JSON object with that member as a string.
+    #[error("the secret `{name}` is not a JSON object with a string `{field}`")]
+    Field {
+        /// Its name.
+        name: String,
+        /// The member that was asked for.
+        field: String,
+    },
+    /// A file that holds a key may be read by others.
+    #[error("the key file `{}` may be read by others than its owner (mode {mode:04o}); run `chmod 600 {}`", path.display(), path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Sealed files are there, and the key is not.
+    #[error("the key file `{}` is missing; restore it, or remove the sealed secrets and set them anew", .0.display())]
+    KeyMissing(PathBuf),
+    /// The key file is no age identity.
+    #[error("the key file `{}` holds no age identity (`AGE-SECRET-KEY-1…`)", .0.display())]
+    KeyInvalid(PathBuf),
+    /// The file was sealed with another key.
+    #[error("`{}` was sealed with another key", .0.display())]
+    OtherKey(PathBuf),
+    /// The file was changed, cut, or put under another name.
+    #[error("`{}` is damaged or was tampered with", .0.display())]
+    Tampered(PathBuf),
+    /// The file is no regular file.
+    #[error("`{}` is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A host that a secret is to be sealed for.
+    #[error(transparent)]
+    Host(#[from] BoundHostError),
+    /// A secret without hosts could go nowhere.
+    #[error("no host is named for `{0}`: a secret is sealed together with the hosts that it may go to")]
+    NoHosts(String),
+    /// The operating system refused.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried: `open`, `write`, …
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Why a source yielded no value.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The secret that the source needs cannot be read.
+    #[error("failed to read `{reference}`: {}", explain(cause))]
+    Store {
+        /// The reference as written.
+        reference: String,
+        /// Why not.
+        cause: StoreError,
+    },
+    /// A secret is not bound to where it would have to go.
+    #[error("`{reference}` may go to {hosts} only, not to `{destination}`")]
+    Binding {
+        /// The reference as written.
+        reference: String,
+        /// The hosts that it is bound to.
+        hosts: String,
+        /// Where the source would have sent it.
+        destination: String,
+    },
+    /// What the secrets are bound to and what the configuration names have no host in common.
+    #[error("no host is left: the secret may go to {sealed} only, and the configuration names {configured}")]
+    NoHostLeft {
+        /// The hosts that the secret is bound to.
+        sealed: String,
+        /// The hosts in the configuration.
+        configured: String,
+    },
+    /// The endpoint gave no answer.
+    #[error(transparent)]
+    Call(#[from] OutboundError),
+    /// The endpoint answered with an error.
+    #[error("`{endpoint}` answered {status}{}", code.map(|code| format!(" with `{code}`")).unwrap_or_default())]
+    Refused {
+        /// Scheme, host, port and path.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+        /// The OAuth 2.0 error code, if it is a known one.
+        code: Option<&'static str>,
+        /// How long the endpoint asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The endpoint's answer is not what the protocol says.
+    #[error("the answer of `{endpoint}` cannot be used: {why}")]
+    Answer {
+        /// Scheme, host, port and path.
+        endpoint: String,
+        /// What is wrong with it; never a part of it.
+        why: &'static str,
+    },
+    /// The mint was given up, because the proxy is stopping or a part of it failed.
+    #[error("the mint was given up")]
+    Aborted,
+}
+
+/// A store's message with the operating system's reason behind it.
+fn explain(cause: &StoreError) -> String {
+    match cause {
+        StoreError::Io { source, .. } => format!("{cause}: {source}"),
+        other => other.to_string(),
+    }
+}
+
+impl SourceError {
+    /// A stable code for records and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store { cause: StoreError::NotFound(_), .. } => "secret_missing",
+            Self::Store { .. } => "secret_unreadable",
+            Self::Binding { .. } | Self::NoHostLeft { .. } => "secret_binding",
+            Self::Call(error) => match error.kind {
+                OutboundFailure::Timeout => "issuer_timeout",
+                OutboundFailure::AddressRefused | OutboundFailure::Cleartext => "issuer_address_refused",
+                OutboundFailure::TooLarge => "issuer_answer_invalid",
+                OutboundFailure::Connect | OutboundFailure::Tls | OutboundFailure::Broken => "issuer_unreachable",
+            },
+            Self::Refused { .. } => "issuer_refused",
+            Self::Answer { .. } => "issuer_answer_invalid",
+            Self::Aborted => "mint_aborted",
+        }
+    }
+
+    /// Whether the value is gone for good, so that an older one must not go on serving.
+    pub(crate) fn is_removal(&self) -> bool {
+        match self {
+            Self::Store { cause: StoreError::NotFound(_), .. } => true,
+            // The operator bound the secret anew, away from here.
+            Self::Binding { .. } | Self::NoHostLeft { .. } => true,
+            Self::Store { .. } | Self::Call(_) | Self::Refused { .. } | Self::Answer { .. } | Self::Aborted => false,
+        }
+    }
+
+    /// How long the issuer asks to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Store { .. }
+            | Self::Binding { .. }
+            | Self::NoHostLeft { .. }
+            | Self::Call(_)
+            | Self::Answer { .. }
+            | Self::Aborted => None,
+        }
+    }
+}
+
+/// Why there is no lease. The text is for the operator; a workload is told only that there is none.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The configuration has no such credential.
+    #[error("there is no credential `{0}`")]
+    Unknown(Arc<str>),
+    /// The source yielded no value.
+    #[error("credential `{name}`: {cause}")]
+    Failed {
+        /// `[credential.NAME]`.
+        name: Arc<str>,
+        /// Why.
+        cause: Arc<SourceError>,
+    },
+    /// The proof that the value would be derived from has ended.
+    #[error("credential `{0}`: the workload's proof has expired")]
+    ProofEnded(Arc<str>),
+}
+
+impl CredentialError {
+    /// A stable code for records and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "credential_unknown",
+            Self::Failed { cause, .. } => cause.code(),
+            Self::ProofEnded(_) => "proof_ended",
+        }
+    }
+}

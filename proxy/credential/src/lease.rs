@@ -1,0 +1,118 @@
+//! A value that may be injected, for as long as it lasts.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use claviger_contract::Secret;
+use claviger_contract::event::CredentialStamp;
+use claviger_policy::Target;
+
+use crate::binding::BoundHost;
+use crate::{CredentialError, EchoGuard};
+
+/// The value of a credential (one, or several named fields), with its version, its end and the hosts it
+/// is bound to. Wiped on drop.
+pub struct Lease {
+    pub(crate) stamp: CredentialStamp,
+    /// By name; the only value of a credential without named fields is called `value`.
+    pub(crate) fields: Vec<(Arc<str>, Secret)>,
+    /// Seconds since the Unix epoch.
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) hosts: Vec<BoundHost>,
+    pub(crate) guard: Option<Arc<EchoGuard>>,
+    pub(crate) renewable: bool,
+    /// Where the cache holds it.
+    pub(crate) key: crate::cache::Key,
+}
+
+/// The name of the only value of a credential without named fields.
+pub(crate) const ONLY_FIELD: &str = "value";
+
+impl Lease {
+    /// Which credential, in which version.
+    pub fn stamp(&self) -> &CredentialStamp {
+        &self.stamp
+    }
+
+    /// When the value ends, in seconds since the Unix epoch; `None` if it has no end of its own.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.expires_at
+    }
+
+    /// What finds the value in answers; `None` if no field is long enough to be looked for.
+    pub fn guard(&self) -> Option<&Arc<EchoGuard>> {
+        self.guard.as_ref()
+    }
+
+    /// Whether a 401 is worth another mint: `false` for values that are only read.
+    pub fn is_renewable(&self) -> bool {
+        self.renewable
+    }
+
+    /// A field by name; `None` as name: the only one, or the one called `value`.
+    pub(crate) fn field(&self, name: Option<&str>) -> Option<&Secret> {
+        match (name, self.fields.as_slice()) {
+            (None, [(_, only)]) => Some(only),
+            (name, fields) => {
+                let wanted = name.unwrap_or(ONLY_FIELD);
+                fields.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| value)
+            }
+        }
+    }
+
+    /// Whether the value may go there: host, port, and TLS unless the host is listed as `http://…`.
+    pub(crate) fn bound_to(&self, target: &Target) -> bool {
+        self.hosts.iter().any(|host| host.matches(target))
+    }
+
+    /// A lease for tests of injections; hosts as [`BoundHost::parse`] reads them.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str, fields: &[(&str, &str)], hosts: &[&str]) -> Self {
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (Arc::from(*name), Secret::from((*value).to_owned()))).collect();
+        let guard = EchoGuard::new(&fields.iter().map(|(_, value)| value).collect::<Vec<_>>());
+        Self {
+            stamp: CredentialStamp { name: name.into(), version: "1".into() },
+            fields,
+            expires_at: None,
+            hosts: hosts.iter().map(|host| BoundHost::parse(host).unwrap()).collect(),
+            guard: (!guard.is_empty()).then(|| Arc::new(guard)),
+            renewable: false,
+            key: crate::cache::Key::Shared,
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither values nor their lengths.
+        f.debug_struct("Lease")
+            .field("stamp", &self.stamp)
+            .field("fields", &self.fields.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("expires_at", &self.expires_at)
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is awaited when no lease is at hand. Dropping it does not stop the mint for others.
+pub type LeaseFuture = Pin<Box<dyn Future<Output = Result<Arc<Lease>, CredentialError>> + Send>>;
+
+/// The answer to a request for a lease.
+pub enum LeaseAnswer {
+    /// From the cache.
+    Ready(Arc<Lease>),
+    /// Being minted, or refused.
+    Wait(LeaseFuture),
+}
+
+impl fmt::Debug for LeaseAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(lease) => f.debug_tuple("Ready").field(lease).finish(),
+            Self::Wait(_) => f.write_str("Wait(…)"),
+        }
+    }
+}
