@@ -1,0 +1,34 @@
+//! Servers and clients that nobody here wrote, started for one test and gone after it.
+//!
+//! `tests/run --install-only` installs them under `tests/.peers`. Each starter has a `start` that returns once the server
+//! answers, listens on a free loopback port, writes into a temporary folder of its own, and dies with its value (or with
+//! the test process, however that ends). Where it serves TLS, its certificate comes from the [`TestCa`] that is passed in.
+//!
+//! | starter | what it is | key check |
+//! |---|---|---|
+//! | [`Llama`] | llama.cpp's server, cleartext and behind nginx's TLS: OpenAI and Anthropic APIs | API key |
+//! | [`GitHttps`] | nginx with git's own HTTP backend | basic auth |
+//! | [`OidcProvider`] | npm's oidc-provider | client secret, by basic or post |
+//! | [`JwtApi`] | an API behind Envoy's `jwt_authn` | access token: issuer, audience, signature, time |
+//!
+//! [`Client`] runs an unmodified client in an otherwise empty environment.
+
+mod ca;
+mod client;
+mod envoy;
+mod git;
+mod installed;
+mod llama;
+mod nginx;
+mod oidc;
+mod server;
+
+pub use ca::{IssuedFiles, TestCa};
+pub use client::{Client, Ran};
+pub use envoy::JwtApi;
+pub use git::GitHttps;
+pub use installed::Installed;
+pub use llama::Llama;
+pub use nginx::{Seen, TlsFront};
+pub use oidc::{OidcProvider, SecretIn};
+pub use server::{Endpoint, Server};

@@ -1,0 +1,96 @@
+//! An OAuth 2.0 authorization server: npm's oidc-provider.
+
+use std::{fs, process::Command};
+
+use serde_json::json;
+
+use super::{
+    Installed, TestCa,
+    server::{Endpoint, Server},
+};
+
+/// How a client shows its secret at the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretIn {
+    /// In `Authorization: Basic`.
+    Basic,
+    /// In the form.
+    Post,
+}
+
+/// Issues JWT access tokens (ES256) for one audience; scopes `read` and `write`.
+#[derive(Debug)]
+pub struct OidcProvider {
+    endpoint: Endpoint,
+    audience: String,
+    server: Server,
+}
+
+impl OidcProvider {
+    /// Starts it as `name`, issuing tokens for `audience` that live this many seconds, to these clients (id and secret).
+    /// Every client may show its secret in either way; one that is shown in both ways is refused.
+    pub async fn start(ca: &TestCa, name: &str, audience: &str, ttl_seconds: u32, clients: &[(&str, &str)]) -> Self {
+        let endpoint = Endpoint::reserve(name);
+        let files = ca.issue(&[name, "localhost", "127.0.0.1"]);
+        let clients: Vec<_> = clients.iter().map(|(id, secret)| json!({ "id": id, "secret": secret })).collect();
+        let settings = json!({
+            "modules": Installed::node_modules_parent(),
+            "port": endpoint.addr.port(),
+            "issuer": endpoint.url(""),
+            "cert": files.cert,
+            "key": files.key,
+            "audience": audience,
+            "ttl": ttl_seconds,
+            "clients": clients,
+        });
+        let server = Server::spawn("oidc-provider", |dir| {
+            fs::write(dir.join("settings.json"), settings.to_string()).unwrap();
+            let mut command = Command::new(Installed::node());
+            command.arg(Installed::sources().join("oidc-provider.mjs")).arg(dir.join("settings.json"));
+            command
+        });
+        let discovery = "/.well-known/openid-configuration";
+        let server = server.ready(async || endpoint.answers(ca.http(), discovery, 200).await).await;
+        Self { endpoint, audience: audience.to_owned(), server }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The issuer in its tokens; discovery lies below it.
+    pub fn issuer(&self) -> String {
+        self.endpoint.url("")
+    }
+
+    /// The token endpoint.
+    pub fn token_url(&self) -> String {
+        self.endpoint.url("/token")
+    }
+
+    /// The keys that verify its tokens.
+    pub fn jwks_url(&self) -> String {
+        self.endpoint.url("/jwks")
+    }
+
+    /// The audience of its tokens.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// How many tokens it has issued to this client when it showed its secret in this way.
+    pub fn granted(&self, client: &str, secret_in: SecretIn) -> usize {
+        let way = match secret_in {
+            SecretIn::Basic => "basic",
+            SecretIn::Post => "post",
+        };
+        let wanted = format!("granted {client} {way}");
+        self.server.log().lines().filter(|line| *line == wanted).count()
+    }
+
+    /// What the server wrote.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+}
