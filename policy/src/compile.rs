@@ -1,9 +1,19 @@
 //! From the document tree to a [`Policy`].
 
+mod bucket;
+mod overlap;
+mod solve;
+mod test_case;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::document::{Diagnostics, Located, Table};
-use crate::policy::Data;
+use crate::condition::Names;
+use crate::document::{Diagnostics, Located, Location, Table};
+use crate::policy::{Data, HostIndex};
+use crate::rule::{Linker, RuleKind, RuleSet, Scope};
+use crate::schedule::Schedule;
+use crate::workload::Workload;
 use crate::{HostPattern, Policy, ServiceRoute, TrustDomain};
 
 /// What other parts know of a credential: its name and the hosts that it may go to.
@@ -32,7 +42,64 @@ pub struct Inputs {
 ///
 /// `None` if anything in them is an error; all findings are in `out`. The caller finishes `root`.
 pub fn compile(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Option<Policy> {
-    let _ = (root, out);
-    let data = Data { generation: inputs.generation, services: inputs.services, ..Data::default() };
-    Some(Policy { data: Arc::new(data) })
+    let mut found = Diagnostics::default();
+    let policy = compile_into(root, inputs, &mut found);
+    let policy = policy.filter(|_| !found.has_errors());
+    out.append(found);
+    policy
+}
+
+fn compile_into(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Option<Policy> {
+    let Inputs { trust_domain, services, credentials, generation } = inputs;
+    let hosts = HostIndex::new(&services, out);
+    let schedules: BTreeMap<String, Arc<Schedule>> = root
+        .named_tables("schedule", out)
+        .into_iter()
+        .filter_map(|(name, table)| Schedule::take(name, table, out))
+        .map(|schedule| (schedule.name.value.clone(), Arc::new(schedule)))
+        .collect();
+    let tables = root.named_tables("workload", out);
+    // A name that failed stays known, so that one mistake is not reported at every rule that uses it.
+    let names: BTreeMap<String, usize> =
+        tables.iter().enumerate().map(|(at, (name, _))| (name.value.clone(), at)).collect();
+    let workloads: Vec<Workload> =
+        tables.into_iter().filter_map(|(name, table)| Workload::take(name, table, &trust_domain, out)).collect();
+    let scope = Scope {
+        names: Names { schedules: &schedules },
+        workloads: &names,
+        services: &services,
+        credentials: &credentials,
+    };
+    let mut set = take_rules(root, scope, out);
+    let cases = test_case::take(root, out);
+    bucket::check(&set, &workloads, &services, out);
+    // Indices of workloads hold only if every one of them was read.
+    if out.has_errors() {
+        return None;
+    }
+    let suspects = overlap::find(&set, &workloads, &services, &trust_domain);
+    overlap::mark(&mut set, &suspects);
+    let policy = Policy::new(Data::new(generation, trust_domain, services, hosts, workloads, set));
+    overlap::report(&policy, &suspects, out);
+    if !out.has_errors() {
+        test_case::run(&policy, cases?, out);
+    }
+    Some(policy)
+}
+
+fn take_rules(root: &mut Table, scope: Scope<'_>, out: &mut Diagnostics) -> RuleSet {
+    let mut linker = Linker::new(scope);
+    let mut first: BTreeMap<String, (RuleKind, Location)> = BTreeMap::new();
+    for kind in [RuleKind::Allow, RuleKind::Deny] {
+        for (name, table) in root.named_tables(kind.as_str(), out) {
+            if let Some((other, location)) = first.get(&name.value) {
+                let message = format!("`{}` is the name of an {} already ({location})", name.value, other.as_str());
+                out.error(&name.location, table.key(), message)
+                    .help("a rule's name stands once, so that a record of it is clear");
+            }
+            first.insert(name.value.clone(), (kind, name.location.clone()));
+            linker.take(kind, name, table, out);
+        }
+    }
+    linker.finish()
 }

@@ -409,6 +409,15 @@ impl Table {
         self.entries.iter().any(|entry| entry.name == name)
     }
 
+    /// Fills in the keys that are not written from another table: a preset's.
+    pub fn complete(&mut self, defaults: Self) {
+        for entry in defaults.entries {
+            if !self.has(&entry.name) {
+                self.entries.push(entry);
+            }
+        }
+    }
+
     /// Takes a value of any type.
     pub fn take(&mut self, name: &'static str) -> Option<Item> {
         self.asked.insert(name);

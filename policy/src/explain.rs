@@ -1,9 +1,18 @@
-//! Why a request is decided as it is.
+//! Why a request is decided as it is. Off the hot path: it asks every rule of the service.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::policy::{Bound, Policy};
-use crate::{Context, Target};
+use bytes::Bytes;
+use http::Method;
+use jiff::Timestamp;
+
+use crate::document::nearest;
+use crate::policy::{Bound, Data, Policy};
+use crate::rule::{Instance, Rule, RuleKind, Selected, Who};
+use crate::value::Truth;
+use crate::workload::{Attested, Workload};
+use crate::{BodyFacts, Context, CredentialUse, Decision, Observed, Principal, Reason, SpiffeId, Target};
 
 /// Why a request is decided as it is; `Display` is text for a person.
 #[derive(Clone, Debug)]
@@ -11,14 +20,366 @@ use crate::{Context, Target};
 pub struct Explanation {
     /// Whether the request is allowed.
     pub allowed: bool,
+    /// Why not; `None` if it is allowed, or if facts of the body decide.
+    pub reason: Option<Reason>,
+    /// Who asks.
+    pub principal: SpiffeId,
+    /// The workloads that the caller is.
+    pub workloads: Vec<Arc<str>>,
+    /// `METHOD scheme://host/path`, without the query.
+    pub request: String,
+    /// The service that claims the target.
+    pub service: Option<Arc<str>>,
+    /// The rule that decided.
+    pub rule: Option<Cited>,
+    /// The operation of the rule that matched.
+    pub operation: Option<Arc<str>>,
+    /// What is injected, if it is allowed.
+    pub credential: Option<CredentialUse>,
+    /// The facts of the body that decide.
+    pub needs: Vec<String>,
+    /// The deny rules that match.
+    pub denies: Vec<Cited>,
+    /// If none allows: the allow that came nearest.
+    pub nearest: Option<Near>,
+    /// What to look at, if no service claims the target.
+    pub hint: Option<String>,
+    /// A rule with `enforce = false` that would have changed the answer.
+    pub observed: Option<Observed>,
+    /// From when on time may change the answer, in Unix seconds.
+    pub valid_until: Option<i64>,
+}
+
+/// A rule and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cited {
+    /// `allow` or `deny`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The file, as the user knows it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What its author wrote as `why`.
+    pub why: Option<String>,
+}
+
+/// An allow that does not hold, and the first dimension that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// The allow.
+    pub rule: Cited,
+    /// `who`, `operation`, `time`, `condition` or `body`.
+    pub dimension: &'static str,
+    /// What failed.
+    pub failed: String,
+}
+
+impl Cited {
+    fn new(rule: &Rule) -> Self {
+        let (file, line) = (rule.location.file().to_owned(), rule.location.line());
+        Self { kind: rule.kind.as_str(), name: rule.name.clone(), file, line, why: rule.why.clone() }
+    }
+}
+
+impl fmt::Display for Cited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` ({}:{})", self.kind, self.name, self.file, self.line)?;
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.allowed { "allowed" } else { "denied" })
+        let verdict = match (self.allowed, self.needs.is_empty()) {
+            (true, _) => "allowed",
+            (false, true) => "denied",
+            (false, false) => "depends on the body",
+        };
+        write!(f, "{verdict}: {} as {}", self.request, self.principal)?;
+        if let Some(reason) = self.reason {
+            write!(f, "\n  reason: {} ({})", reason.text(), reason.code())?;
+        }
+        if let Some(service) = &self.service {
+            write!(f, "\n  service: {service}")?;
+        }
+        let workloads: Vec<String> = self.workloads.iter().map(|name| format!("`{name}`")).collect();
+        let workloads = if workloads.is_empty() { "none".to_owned() } else { workloads.join(", ") };
+        write!(f, "\n  the caller is workload: {workloads}")?;
+        if let Some(rule) = &self.rule {
+            write!(f, "\n  rule: {rule}")?;
+        }
+        if let Some(operation) = &self.operation {
+            write!(f, "\n  operation: {operation}")?;
+        }
+        match &self.credential {
+            Some(CredentialUse::None) => f.write_str("\n  credential: none, the slots are emptied")?,
+            Some(CredentialUse::Named(name)) => write!(f, "\n  credential: {name}")?,
+            None => {}
+        }
+        if !self.needs.is_empty() {
+            write!(f, "\n  needed facts: {}", self.needs.join(", "))?;
+        }
+        for deny in self.denies.iter().filter(|deny| self.rule.as_ref() != Some(*deny)) {
+            write!(f, "\n  also matches: {deny}")?;
+        }
+        if let Some(near) = &self.nearest {
+            write!(f, "\n  nearest: {}\n  it fails by {}: {}", near.rule, near.dimension, near.failed)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  help: {hint}")?;
+        }
+        if let Some(observed) = &self.observed {
+            write!(f, "\n  observed only: rule `{}` would have made it: {}", observed.rule, observed.effect.code())?;
+        }
+        if let Some(until) = self.valid_until {
+            write!(f, "\n  time may change this at {}", moment(until))?;
+        }
+        Ok(())
     }
 }
 
-pub(crate) fn explain(_: &Policy, _: &Bound, _: &Target, _: &http::Method, _: &Context) -> Explanation {
-    Explanation { allowed: false }
+fn moment(second: i64) -> String {
+    Timestamp::from_second(second).map_or_else(|_| format!("{second} s"), |moment| moment.to_string())
+}
+
+/// Explains with `facts` of a body, if they are given; without them a rule that needs one is pending.
+pub(crate) fn explain(
+    policy: &Policy,
+    bound: &Bound,
+    target: &Target,
+    method: &Method,
+    context: &Context,
+    facts: Option<&BodyFacts>,
+) -> Explanation {
+    let rebound = (!policy.made(bound)).then(|| policy.bind_as(bound.principal(), bound.attested()));
+    let bound = rebound.as_ref().unwrap_or(bound);
+    let data = policy.data();
+    let principal = bound.principal();
+    let selected = Selected::new(principal, &data.workloads, data.trust_domain.as_str(), bound.attested());
+    let mut explanation = Explanation {
+        allowed: false,
+        reason: None,
+        principal: principal.id.clone(),
+        workloads: named_workloads(data, &selected),
+        request: format!("{method} {}://{}{}", target.scheme(), target.host_header(), target.path()),
+        service: None,
+        rule: None,
+        operation: None,
+        credential: None,
+        needs: Vec::new(),
+        denies: Vec::new(),
+        nearest: None,
+        hint: None,
+        observed: None,
+        valid_until: None,
+    };
+    let service = crate::decide::service_of(policy, target);
+    explanation.service = service.and_then(|at| data.services.get(at)).map(|service| service.name().clone());
+    let decided = fill_decision(&mut explanation, policy, bound, target, method, context, facts);
+    let Some(service) = service else {
+        explanation.hint = Some(unknown_service(policy, target));
+        return explanation;
+    };
+    let case = Case { data, selected, target, method, context, facts, attested: bound.attested() };
+    explanation.denies = case.denies(service);
+    if let Some(rule) = decided {
+        explanation.rule = case.instances(service).map(|(rule, _)| rule).find(|r| r.name == rule).map(Cited::new);
+    }
+    if !explanation.allowed && explanation.rule.is_none() && explanation.needs.is_empty() {
+        explanation.nearest = case.nearest(service);
+    }
+    explanation
+}
+
+/// What `decide` says, so that an explanation never contradicts it; the name of the rule that decided.
+fn fill_decision(
+    explanation: &mut Explanation,
+    policy: &Policy,
+    bound: &Bound,
+    target: &Target,
+    method: &Method,
+    context: &Context,
+    facts: Option<&BodyFacts>,
+) -> Option<Arc<str>> {
+    let result = match policy.decide(bound, target.clone(), method.clone(), context) {
+        Decision::Grant(grant) => Ok(grant),
+        Decision::Denied(denial) => Err(denial),
+        Decision::Pending(pending) => match facts {
+            Some(facts) => pending.resolve(policy, facts, Bytes::new()),
+            None => {
+                explanation.needs = pending.needs().into_iter().map(str::to_owned).collect();
+                return None;
+            }
+        },
+    };
+    match result {
+        Ok(grant) => {
+            explanation.allowed = true;
+            explanation.operation = Some(grant.operation().clone());
+            explanation.credential = Some(grant.credential().clone());
+            explanation.observed = grant.observed().cloned();
+            explanation.valid_until = grant.valid_until();
+            Some(grant.rule().clone())
+        }
+        Err(denial) => {
+            explanation.reason = Some(denial.reason);
+            explanation.observed = denial.observed;
+            denial.rule
+        }
+    }
+}
+
+fn named_workloads(data: &Data, selected: &Selected<'_>) -> Vec<Arc<str>> {
+    let all = data.workloads.iter().zip(&selected.workloads);
+    all.filter(|(_, truth)| **truth == Truth::True).map(|(workload, _)| workload.name.clone()).collect()
+}
+
+fn unknown_service(policy: &Policy, target: &Target) -> String {
+    let authority = target.authority();
+    if let Some(service) = policy.service_for(authority, target.path()) {
+        let (name, scheme) = (service.name(), service.scheme());
+        return format!("service `{name}` speaks {scheme} to `{authority}`, the request is {}", target.scheme());
+    }
+    if policy.knows(authority) {
+        return format!("a service claims `{authority}`, but none claims the path");
+    }
+    let hosts: Vec<String> = policy.services().flat_map(crate::ServiceRoute::hosts).map(ToString::to_string).collect();
+    match nearest(&authority.to_string(), hosts.iter().map(String::as_str)) {
+        Some(near) => format!("no service claims `{authority}`; did you mean `{near}`?"),
+        None => format!("no service claims `{authority}`; add a `[service.NAME]` with this host"),
+    }
+}
+
+/// One request, asked of whole rules.
+struct Case<'a> {
+    data: &'a Data,
+    selected: Selected<'a>,
+    target: &'a Target,
+    method: &'a Method,
+    context: &'a Context,
+    facts: Option<&'a BodyFacts>,
+    attested: Attested,
+}
+
+impl<'a> Case<'a> {
+    fn instances(&self, service: usize) -> impl Iterator<Item = (&'a Rule, &'a Instance)> {
+        let set = &self.data.set;
+        let at = set.instances.iter().filter(move |instance| instance.service == service);
+        at.filter_map(|instance| set.rules.get(instance.rule).map(|rule| (rule, instance)))
+    }
+
+    fn denies(&self, service: usize) -> Vec<Cited> {
+        let denies = self.instances(service).filter(|(rule, _)| rule.kind == RuleKind::Deny && rule.enforce);
+        denies
+            .filter(|(rule, instance)| self.fails(rule, instance).is_none())
+            .map(|(rule, _)| Cited::new(rule))
+            .collect()
+    }
+
+    /// The allow of which the most dimensions hold.
+    fn nearest(&self, service: usize) -> Option<Near> {
+        let allows = self.instances(service).filter(|(rule, _)| rule.kind == RuleKind::Allow && rule.enforce);
+        let failing = allows.filter_map(|(rule, instance)| {
+            let (score, dimension, failed) = self.fails(rule, instance)?;
+            Some((score, Near { rule: Cited::new(rule), dimension, failed }))
+        });
+        // Of equals the first of the file, as `max_by_key` takes the last.
+        failing.collect::<Vec<_>>().into_iter().rev().max_by_key(|(score, _)| *score).map(|(_, near)| near)
+    }
+
+    /// `None` if the rule holds; else how many dimensions hold, and the first that fails.
+    fn fails(&self, rule: &Rule, instance: &Instance) -> Option<(usize, &'static str, String)> {
+        let failures = [
+            ("who", self.fails_who(rule)),
+            ("operation", self.fails_operation(instance)),
+            ("time", self.fails_window(rule)),
+            ("condition", self.fails_condition(rule)),
+            ("body", self.fails_body(rule)),
+        ];
+        let score = failures.iter().filter(|(_, failure)| failure.is_none()).count();
+        failures.into_iter().find_map(|(dimension, failure)| failure.map(|failed| (score, dimension, failed)))
+    }
+
+    fn fails_who(&self, rule: &Rule) -> Option<String> {
+        if rule.matches(rule.selects(&self.selected)) {
+            return None;
+        }
+        let principal = self.selected.principal;
+        Some(match &rule.who {
+            Who::Anyone => format!("`*` means the trust domain `{}`", self.data.trust_domain),
+            Who::Workloads(workloads) => {
+                let named = workloads.iter().filter_map(|at| self.data.workloads.get(*at));
+                let why = named.map(|workload| not_selected(workload, principal, self.attested));
+                why.collect::<Vec<_>>().join("; ")
+            }
+        })
+    }
+
+    fn fails_operation(&self, instance: &Instance) -> Option<String> {
+        let ids = instance.operations.iter();
+        let operations: Vec<_> = ids.filter_map(|id| self.data.set.operations.get(*id as usize)).collect();
+        if operations.iter().any(|operation| operation.matches(self.method, self.target.path())) {
+            return None;
+        }
+        let texts: Vec<String> = operations.iter().map(|operation| format!("`{}`", operation.text)).collect();
+        Some(format!("`{} {}` is none of {}", self.method, self.target.path(), texts.join(", ")))
+    }
+
+    fn fails_window(&self, rule: &Rule) -> Option<String> {
+        if rule.window(self.context.now).truth == Truth::True {
+            return None;
+        }
+        match (rule.from, rule.until) {
+            (Some(from), _) if self.context.now < from => Some(format!("it holds only from {}", moment(from))),
+            (_, until) => Some(format!("it ended at {}", moment(until.unwrap_or_default()))),
+        }
+    }
+
+    fn fails_condition(&self, rule: &Rule) -> Option<String> {
+        let principal = self.selected.principal;
+        let on_principal =
+            rule.principal_conditions.iter().map(|condition| (condition, condition.holds_for_principal(principal)));
+        let on_request = rule
+            .request_conditions
+            .iter()
+            .map(|condition| (condition, condition.holds_for_request(self.context).truth));
+        let mut all = on_principal.chain(on_request);
+        all.find(|(_, truth)| !rule.matches(*truth)).map(|(condition, truth)| fails(condition, truth))
+    }
+
+    fn fails_body(&self, rule: &Rule) -> Option<String> {
+        let facts = self.facts?;
+        let mut all = rule.body_conditions.iter().map(|condition| (condition, condition.holds_for_body(facts)));
+        all.find(|(_, truth)| !rule.matches(*truth)).map(|(condition, truth)| fails(condition, truth))
+    }
+}
+
+fn fails(condition: &crate::condition::Condition, truth: Truth) -> String {
+    let how = if truth == Truth::Unknown { "unknown, which an allow does not accept" } else { "false" };
+    format!("`{condition}` is {how}")
+}
+
+fn not_selected(workload: &Workload, principal: &Principal, attested: Attested) -> String {
+    let name = &workload.name;
+    if !workload.ids.iter().any(|id| id.matches(&principal.id)) {
+        return format!("the caller's ID is none of workload `{name}`");
+    }
+    let unattested = Workload { attributes: Vec::new(), ..workload.clone() };
+    if unattested.selects(principal, attested) == Truth::False {
+        let wanted = workload.attested_by.join(", ");
+        return format!("workload `{name}` is attested by {wanted}, the caller by `{}`", principal.attested_by);
+    }
+    let failing = workload.attributes.iter().find_map(|(key, test)| match principal.attributes.get(key) {
+        None => Some(format!("workload `{name}` asks for attribute `{key}`, which is not attested")),
+        Some(value) if test.holds(value) != Truth::True => {
+            Some(format!("attribute `{key}` of the caller does not match workload `{name}`"))
+        }
+        Some(_) => None,
+    });
+    failing.unwrap_or_else(|| format!("the caller is not workload `{name}`"))
 }

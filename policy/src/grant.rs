@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::policy::{Bound, InstanceId, OperationId, Policy};
+use crate::policy::{Bound, Candidate, InstanceId, OperationId, Policy};
 use crate::{AttributeValue, Context, Principal, Target};
 
 /// The answer to one request.
@@ -25,18 +25,34 @@ pub enum Decision {
 #[derive(Debug)]
 #[must_use = "a grant that is not used allows nothing"]
 pub struct Grant {
-    pub(crate) bound: Bound,
-    pub(crate) instance: InstanceId,
-    pub(crate) operation: OperationId,
-    pub(crate) target: Target,
-    pub(crate) method: http::Method,
-    pub(crate) valid_until: Option<i64>,
-    pub(crate) observed: Option<Observed>,
-    pub(crate) body: Option<Bytes>,
-    pub(crate) obligations: Obligations,
+    bound: Bound,
+    instance: InstanceId,
+    operation: OperationId,
+    target: Target,
+    method: http::Method,
+    valid_until: Option<i64>,
+    observed: Option<Observed>,
+    body: Option<Bytes>,
+    obligations: Obligations,
 }
 
 impl Grant {
+    /// The only place that makes one; called by `decide` and by nothing else.
+    pub(crate) fn issue(
+        bound: Bound,
+        winner: Candidate,
+        target: Target,
+        method: http::Method,
+        until: i64,
+        observed: Option<Observed>,
+        body: Option<Bytes>,
+    ) -> Self {
+        let Candidate { instance, operation, .. } = winner;
+        let valid_until = (until != i64::MAX).then_some(until);
+        let obligations = Obligations::default();
+        Self { bound, instance, operation, target, method, valid_until, observed, body, obligations }
+    }
+
     /// Where the request goes: URI, Host, SNI and the verified name come from here.
     pub fn target(&self) -> &Target {
         &self.target
@@ -176,6 +192,12 @@ pub struct Denial {
     pub observed: Option<Observed>,
 }
 
+impl Denial {
+    pub(crate) fn new(reason: Reason, target: Target, method: http::Method) -> Self {
+        Self { reason, rule: None, service: None, target, method, observed: None }
+    }
+}
+
 /// Why a request is refused. For the ledger; a client is told less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -205,6 +227,18 @@ impl Reason {
             Self::BodyFactUnavailable => "body_fact_unavailable",
         }
     }
+
+    /// The reason in words, for an operator.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NoRule => "no rule allows it",
+            Self::DeniedByRule => "a deny rule matches",
+            Self::Ambiguous => "two allows of equal priority want different credentials",
+            Self::UnknownService => "no service claims the target",
+            Self::StaleBinding => "the caller was bound to another generation of the policy",
+            Self::BodyFactUnavailable => "no rule allows it without a fact of the body that could not be read",
+        }
+    }
 }
 
 /// A decision that waits for facts of the body.
@@ -214,14 +248,22 @@ impl Reason {
 #[derive(Debug)]
 #[must_use = "resolve it, or nothing is allowed"]
 pub struct Pending {
-    pub(crate) bound: Bound,
-    pub(crate) target: Target,
-    pub(crate) method: http::Method,
-    pub(crate) context: Context,
-    pub(crate) limit: usize,
+    bound: Bound,
+    target: Target,
+    method: http::Method,
+    context: Context,
+    limit: usize,
 }
 
 impl Pending {
+    pub(crate) fn new(bound: Bound, target: Target, method: http::Method, context: Context, limit: usize) -> Self {
+        Self { bound, target, method, context, limit }
+    }
+
+    pub(crate) fn into_parts(self) -> (Bound, Target, http::Method, Context) {
+        (self.bound, self.target, self.method, self.context)
+    }
+
     /// How many bytes of the body may be read to find the facts.
     pub fn limit(&self) -> usize {
         self.limit
@@ -234,7 +276,7 @@ impl Pending {
 
     /// The names of the facts that rules for this request ask about, such as `body.model`; sorted.
     pub fn needs(&self) -> Vec<&str> {
-        crate::decide::needs(self)
+        crate::decide::needs(&self.bound, &self.target, &self.method, &self.context)
     }
 
     /// Decides with the facts; the grant owns the bytes that were judged.

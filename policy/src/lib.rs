@@ -7,14 +7,20 @@
 //! request judged by [`Policy::decide`], which alone makes a [`Grant`].
 
 mod compile;
+mod condition;
 mod decide;
 pub mod document;
 mod explain;
 mod grant;
+mod pattern;
 mod policy;
 mod principal;
+mod rule;
+mod schedule;
 mod service;
 mod target;
+mod value;
+mod workload;
 
 pub use compile::{CredentialFacts, Inputs, compile};
 pub use explain::Explanation;

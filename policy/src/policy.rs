@@ -1,9 +1,18 @@
 //! The compiled policy and a principal's binding to it.
 
+mod candidate;
+mod hosts;
+
+use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use candidate::Candidate;
+pub(crate) use hosts::HostIndex;
+
+use crate::rule::{Instance, Rule, RuleSet, Selected};
 use crate::target::{Authority, Scheme, Target, TargetError};
-use crate::{Context, CredentialUse, Decision, Explanation, Principal, ServiceRoute};
+use crate::workload::{Attested, Workload};
+use crate::{Context, CredentialUse, Decision, Explanation, PathMode, Principal, ServiceRoute, TrustDomain};
 
 /// An index into the compiled (rule, service) pairs.
 pub(crate) type InstanceId = u32;
@@ -11,47 +20,210 @@ pub(crate) type InstanceId = u32;
 pub(crate) type OperationId = u32;
 
 /// A compiled policy of one generation. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
-    pub(crate) data: Arc<Data>,
+    data: Arc<Data>,
 }
 
-/// A principal's view of one policy: which rules can concern it. Cheap to clone.
-#[derive(Clone, Debug)]
+/// A principal's view of one policy: the rules that can concern it. Cheap to clone.
+///
+/// Made once per proof and generation, so that a decision looks at few rules. It keeps the policy of
+/// its generation alive.
+#[derive(Clone)]
 pub struct Bound(Arc<Binding>);
 
-#[derive(Debug)]
-pub(crate) struct Binding {
-    pub(crate) data: Arc<Data>,
-    pub(crate) principal: Arc<Principal>,
+struct Binding {
+    data: Arc<Data>,
+    principal: Arc<Principal>,
+    attested: Attested,
+    /// For each service the enforced candidates, then the observed ones, each in order of rank.
+    candidates: Box<[Candidate]>,
+    spans: Box<[Span]>,
 }
 
-#[derive(Debug, Default)]
+/// Where a service's candidates stand.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    observed: u32,
+    end: u32,
+}
+
+/// Everything that decisions read.
 pub(crate) struct Data {
     pub(crate) generation: u64,
+    pub(crate) trust_domain: TrustDomain,
     pub(crate) services: Vec<ServiceRoute>,
-    pub(crate) names: Vec<Arc<str>>,
-    pub(crate) credentials: Vec<CredentialUse>,
+    pub(crate) hosts: HostIndex,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) set: RuleSet,
+    /// By service: every candidate in order of rank (denies, then by priority, then by the file).
+    pub(crate) ranked: Vec<Vec<Candidate>>,
 }
 
 impl Data {
-    pub(crate) fn service_name(&self, _: InstanceId) -> &Arc<str> {
-        empty()
+    pub(crate) fn new(
+        generation: u64,
+        trust_domain: TrustDomain,
+        services: Vec<ServiceRoute>,
+        hosts: HostIndex,
+        workloads: Vec<Workload>,
+        set: RuleSet,
+    ) -> Self {
+        let ranked = candidate::rank(&set, services.len());
+        Self { generation, trust_domain, services, hosts, workloads, set, ranked }
     }
-    pub(crate) fn rule_name(&self, _: InstanceId) -> &Arc<str> {
-        empty()
+
+    pub(crate) fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.set.instances.get(id as usize)
     }
-    pub(crate) fn operation_text(&self, _: OperationId) -> &Arc<str> {
-        empty()
+
+    pub(crate) fn rule_of(&self, id: InstanceId) -> Option<&Rule> {
+        self.set.rules.get(self.instance(id)?.rule)
     }
-    pub(crate) fn credential(&self, _: InstanceId) -> &CredentialUse {
-        &CredentialUse::None
+
+    pub(crate) fn service_name(&self, id: InstanceId) -> &Arc<str> {
+        self.instance(id).and_then(|instance| self.services.get(instance.service)).map_or(nothing(), ServiceRoute::name)
+    }
+
+    pub(crate) fn rule_name(&self, id: InstanceId) -> &Arc<str> {
+        self.rule_of(id).map_or(nothing(), |rule| &rule.name)
+    }
+
+    pub(crate) fn operation_text(&self, id: OperationId) -> &Arc<str> {
+        self.set.operations.get(id as usize).map_or(nothing(), |operation| &operation.text)
+    }
+
+    pub(crate) fn credential(&self, id: InstanceId) -> &CredentialUse {
+        // An index that is out of range cannot be made; if it were, nothing is injected.
+        self.instance(id).map_or(&CredentialUse::None, |instance| &instance.credential)
     }
 }
 
-fn empty() -> &'static Arc<str> {
-    static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
-    &EMPTY
+fn nothing() -> &'static Arc<str> {
+    static NOTHING: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
+    &NOTHING
+}
+
+impl Policy {
+    pub(crate) fn new(data: Data) -> Self {
+        Self { data: Arc::new(data) }
+    }
+
+    pub(crate) fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The number of this policy's generation.
+    pub fn generation(&self) -> u64 {
+        self.data.generation
+    }
+
+    /// All services, in the order in which they were given.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceRoute> {
+        self.data.services.iter()
+    }
+
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&ServiceRoute> {
+        self.data.services.iter().find(|service| **service.name() == *name)
+    }
+
+    /// The service that claims this host, port and path (without query).
+    ///
+    /// The most specific host pattern that claims the authority decides: a path that its services do
+    /// not claim is nobody's, and is not handed to a wider pattern.
+    pub fn service_for(&self, authority: &Authority, path: &str) -> Option<&ServiceRoute> {
+        self.data.services.get(self.service_at(authority, path)?)
+    }
+
+    pub(crate) fn service_at(&self, authority: &Authority, path: &str) -> Option<usize> {
+        let claims = self.data.hosts.claims(authority);
+        claims
+            .map(|claim| claim.service)
+            .find(|service| self.data.services.get(*service).is_some_and(|service| service.claims_path(path)))
+    }
+
+    /// Whether any service claims this host and port, for CONNECT.
+    pub fn knows(&self, authority: &Authority) -> bool {
+        self.data.hosts.claims(authority).next().is_some()
+    }
+
+    /// Canonicalises with the `path_mode` of the service that claims host and path; strictly, if none
+    /// does.
+    ///
+    /// # Errors
+    /// What the mode refuses ([`PathMode`]).
+    pub fn canonicalize(
+        &self,
+        scheme: Scheme,
+        authority: Authority,
+        path_and_query: &str,
+    ) -> Result<Target, TargetError> {
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let mode = self.service_for(&authority, path).map_or(PathMode::Strict, ServiceRoute::path_mode);
+        Target::parse(scheme, authority, path_and_query, mode)
+    }
+
+    /// Binds a principal: once per proof and generation, off the hot path. Looks at every rule.
+    pub fn bind(&self, principal: &Arc<Principal>) -> Bound {
+        self.bind_as(principal, Attested::Really)
+    }
+
+    pub(crate) fn bind_as(&self, principal: &Arc<Principal>, attested: Attested) -> Bound {
+        let data = &self.data;
+        let selected = Selected::new(principal, &data.workloads, data.trust_domain.as_str(), attested);
+        let concerned: Vec<bool> = data.set.rules.iter().map(|rule| rule.matches(rule.concerns(&selected))).collect();
+        let mut candidates = Vec::new();
+        let place = |candidates: &Vec<Candidate>| u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        let mut spans = Vec::with_capacity(data.ranked.len());
+        for ranked in &data.ranked {
+            let start = place(&candidates);
+            let mut observed = Vec::new();
+            for candidate in ranked {
+                let Some(instance) = data.instance(candidate.instance) else { continue };
+                if !concerned.get(instance.rule).copied().unwrap_or_default() {
+                    continue;
+                }
+                let enforced = data.set.rules.get(instance.rule).is_some_and(|rule| rule.enforce);
+                if enforced { candidates.push(*candidate) } else { observed.push(*candidate) }
+            }
+            let boundary = place(&candidates);
+            candidates.append(&mut observed);
+            spans.push(Span { start, observed: boundary, end: place(&candidates) });
+        }
+        Bound(Arc::new(Binding {
+            data: data.clone(),
+            principal: principal.clone(),
+            attested,
+            candidates: candidates.into(),
+            spans: spans.into(),
+        }))
+    }
+
+    /// Whether this policy made the binding.
+    pub(crate) fn made(&self, bound: &Bound) -> bool {
+        Arc::ptr_eq(&self.data, &bound.0.data)
+    }
+
+    /// Decides one request. Allocates nothing.
+    ///
+    /// A binding of another generation is refused with [`Reason::StaleBinding`](crate::Reason).
+    pub fn decide(&self, bound: &Bound, target: Target, method: http::Method, context: &Context) -> Decision {
+        crate::decide::decide(self, bound, target, method, context)
+    }
+
+    /// Says why a request is decided as it is. Off the hot path.
+    pub fn explain(&self, bound: &Bound, target: &Target, method: &http::Method, context: &Context) -> Explanation {
+        crate::explain::explain(self, bound, target, method, context, None)
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (rules, services) = (self.data.set.rules.len(), self.data.services.len());
+        write!(f, "Policy {{ generation: {}, rules: {rules}, services: {services} }}", self.generation())
+    }
 }
 
 impl Bound {
@@ -68,56 +240,29 @@ impl Bound {
     pub(crate) fn data(&self) -> &Data {
         &self.0.data
     }
+
+    pub(crate) fn attested(&self) -> Attested {
+        self.0.attested
+    }
+
+    /// The enforced candidates of a service, in order of rank.
+    pub(crate) fn enforced(&self, service: usize) -> &[Candidate] {
+        self.slice(service, |span| span.start..span.observed)
+    }
+
+    /// The candidates with `enforce = false`, in order of rank.
+    pub(crate) fn observed(&self, service: usize) -> &[Candidate] {
+        self.slice(service, |span| span.observed..span.end)
+    }
+
+    fn slice(&self, service: usize, part: impl Fn(&Span) -> Range<u32>) -> &[Candidate] {
+        let range = self.0.spans.get(service).map(part).unwrap_or_default();
+        self.0.candidates.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
 }
 
-impl Policy {
-    /// The number of this policy's generation.
-    pub fn generation(&self) -> u64 {
-        self.data.generation
-    }
-
-    /// All services.
-    pub fn services(&self) -> impl Iterator<Item = &ServiceRoute> {
-        self.data.services.iter()
-    }
-
-    /// The service of this name.
-    pub fn service(&self, name: &str) -> Option<&ServiceRoute> {
-        self.data.services.iter().find(|service| service.name().as_ref() == name)
-    }
-
-    /// The service that claims this host, port and path.
-    pub fn service_for(&self, authority: &Authority, _path: &str) -> Option<&ServiceRoute> {
-        self.data.services.iter().find(|service| service.hosts().iter().any(|host| host.matches(authority)))
-    }
-
-    /// Whether any service claims this host and port, for CONNECT.
-    pub fn knows(&self, authority: &Authority) -> bool {
-        self.service_for(authority, "/").is_some()
-    }
-
-    /// Canonicalises with the `path_mode` of the service that claims the host and path.
-    pub fn canonicalize(
-        &self,
-        scheme: Scheme,
-        authority: Authority,
-        path_and_query: &str,
-    ) -> Result<Target, TargetError> {
-        Target::parse(scheme, authority, path_and_query, crate::PathMode::Strict)
-    }
-
-    /// Binds a principal: once per proof and generation, off the hot path.
-    pub fn bind(&self, principal: &Arc<Principal>) -> Bound {
-        Bound(Arc::new(Binding { data: self.data.clone(), principal: principal.clone() }))
-    }
-
-    /// Decides one request.
-    pub fn decide(&self, bound: &Bound, target: Target, method: http::Method, context: &Context) -> Decision {
-        crate::decide::decide(self, bound, target, method, context)
-    }
-
-    /// Says why a request is decided as it is. Off the hot path.
-    pub fn explain(&self, bound: &Bound, target: &Target, method: &http::Method, context: &Context) -> Explanation {
-        crate::explain::explain(self, bound, target, method, context)
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bound {{ generation: {}, principal: {} }}", self.generation(), self.0.principal.id)
     }
 }

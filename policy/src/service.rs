@@ -1,9 +1,11 @@
 //! Destinations: the hosts and paths that a service claims.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::document::{Diagnostics, Located, Location, Table};
+use crate::pattern::{Operation, PathPattern};
 use crate::target::{Authority, Host, PathMode, Scheme, TargetError};
 
 /// A host and port, or all hosts below a name.
@@ -125,9 +127,11 @@ struct Route {
     name: Arc<str>,
     location: Location,
     hosts: Vec<HostPattern>,
+    paths: Vec<PathPattern>,
     scheme: Scheme,
     path_mode: PathMode,
     primary: Option<Authority>,
+    operations: BTreeMap<String, Vec<Operation>>,
 }
 
 impl ServiceRoute {
@@ -135,17 +139,15 @@ impl ServiceRoute {
     pub fn take(name: Located<String>, table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
         let cleartext = table.boolean("cleartext", out).is_some_and(|cleartext| cleartext.value);
         let scheme = if cleartext { Scheme::Http } else { Scheme::Https };
+        // A mode that was misspelt must not loosen anything, nor load: the error stands in `out`.
         let path_mode = table.choice("path_mode", &PathMode::WORDS, out).map_or(PathMode::Strict, |mode| mode.value);
-        let _ = table.strings("paths", out);
-        let _ = table.table("operations", out);
-        let hosts: Vec<HostPattern> = table
-            .strings("hosts", out)?
-            .iter()
-            .filter_map(|text| HostPattern::parse(&text.value, scheme.default_port()).ok())
-            .collect();
+        let hosts = take_hosts(table, scheme, out);
+        let paths = take_paths(table, path_mode, out);
+        let operations = take_operations(table, path_mode, out);
+        let (hosts, paths, operations) = (hosts?, paths?, operations?);
         let primary = hosts.iter().find_map(HostPattern::authority);
         let (location, name) = (name.location, name.value.into());
-        Some(Self(Arc::new(Route { name, location, hosts, scheme, path_mode, primary })))
+        Some(Self(Arc::new(Route { name, location, hosts, paths, scheme, path_mode, primary, operations })))
     }
 
     /// The name.
@@ -177,4 +179,97 @@ impl ServiceRoute {
     pub fn primary(&self) -> Option<&Authority> {
         self.0.primary.as_ref()
     }
+
+    /// Whether a path is under one of its prefixes.
+    pub(crate) fn claims_path(&self, path: &str) -> bool {
+        self.0.paths.iter().any(|prefix| prefix.matches(path))
+    }
+
+    pub(crate) fn paths(&self) -> &[PathPattern] {
+        &self.0.paths
+    }
+
+    /// The named sets of operations (`@name`).
+    pub(crate) fn operations(&self) -> &BTreeMap<String, Vec<Operation>> {
+        &self.0.operations
+    }
+}
+
+fn take_hosts(table: &mut Table, scheme: Scheme, out: &mut Diagnostics) -> Option<Vec<HostPattern>> {
+    let key = table.key_of("hosts");
+    if !table.has("hosts") {
+        table.missing("hosts", out);
+    }
+    let texts = table.strings("hosts", out)?;
+    if texts.is_empty() {
+        out.error(table.location(), key, "the list is empty").help("name at least one host, as `api.example.com`");
+        return None;
+    }
+    all(&texts, &key, out, |text| HostPattern::parse(text, scheme.default_port()).map_err(|e| format!("`{text}`: {e}")))
+}
+
+fn take_paths(table: &mut Table, mode: PathMode, out: &mut Diagnostics) -> Option<Vec<PathPattern>> {
+    let key = table.key_of("paths");
+    if !table.has("paths") {
+        return Some(PathPattern::below("/").into_iter().collect());
+    }
+    let texts = table.strings("paths", out)?;
+    if texts.is_empty() {
+        out.error(table.location(), key, "the list is empty, so that the service has no path")
+            .help("leave the key out for all paths");
+        return None;
+    }
+    all(&texts, &key, out, |text| {
+        let prefix = PathPattern::below(text)?;
+        prefix.fits(mode).map_err(|error| format!("the prefix `{text}` can never match: {error}"))?;
+        Ok(prefix)
+    })
+}
+
+fn take_operations(
+    table: &mut Table,
+    mode: PathMode,
+    out: &mut Diagnostics,
+) -> Option<BTreeMap<String, Vec<Operation>>> {
+    let mut sets = BTreeMap::new();
+    if !table.has("operations") {
+        return Some(sets);
+    }
+    let mut right = true;
+    for (name, item) in table.table("operations", out)?.into_entries() {
+        let key = item.key.clone();
+        let operations = item.into_strings(out).and_then(|texts| {
+            all(&texts, &key, out, |text| {
+                let operation = Operation::parse(text)?;
+                let fits = operation.path.fits(mode);
+                fits.map_err(|error| format!("`{text}` can never match: {error}")).map(|()| operation)
+            })
+        });
+        match operations {
+            Some(operations) => {
+                sets.insert(name.value, operations);
+            }
+            None => right = false,
+        }
+    }
+    right.then_some(sets)
+}
+
+/// Parses every text, so that every error is reported; `None` if there was one.
+fn all<T>(
+    texts: &[Located<String>],
+    key: &str,
+    out: &mut Diagnostics,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let mut parsed = Vec::new();
+    for text in texts {
+        match parse(&text.value) {
+            Ok(value) => parsed.push(value),
+            Err(message) => {
+                out.error(&text.location, key, message);
+            }
+        }
+    }
+    (parsed.len() == texts.len()).then_some(parsed)
 }

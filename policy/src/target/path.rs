@@ -26,7 +26,8 @@ pub(super) fn check(text: &str, mode: PathMode) -> Result<usize, TargetError> {
     Ok(path_end)
 }
 
-fn check_path(path: &str, mode: PathMode) -> Result<(), TargetError> {
+/// Checks a path that has only printable ASCII.
+pub(crate) fn check_path(path: &str, mode: PathMode) -> Result<(), TargetError> {
     let opaque = mode == PathMode::Opaque;
     check_escapes(path)?;
     for byte in path.bytes() {

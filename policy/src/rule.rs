@@ -1,0 +1,181 @@
+//! Rules: `[allow.NAME]` and `[deny.NAME]`, parsed and linked to what they name.
+
+mod link;
+mod take;
+
+use std::sync::Arc;
+
+pub(crate) use link::{Linker, Scope};
+pub(crate) use take::moment;
+
+use crate::condition::{Condition, Timed};
+use crate::document::Location;
+use crate::pattern::Operation;
+use crate::policy::OperationId;
+use crate::value::Truth;
+use crate::workload::{Attested, Workload};
+use crate::{BodyFacts, Context, CredentialUse, Principal};
+
+/// Whether a rule allows or denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RuleKind {
+    Deny,
+    Allow,
+}
+
+impl RuleKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+/// Whom a rule concerns.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
+    /// `*`
+    Anyone,
+    /// Indices of workloads.
+    Workloads(Vec<usize>),
+}
+
+/// One rule, for all services that it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) kind: RuleKind,
+    pub(crate) name: Arc<str>,
+    pub(crate) location: Location,
+    pub(crate) who: Who,
+    pub(crate) priority: i64,
+    /// What binding settles.
+    pub(crate) principal_conditions: Vec<Condition>,
+    /// What each request settles.
+    pub(crate) request_conditions: Vec<Condition>,
+    /// What a body settles.
+    pub(crate) body_conditions: Vec<Condition>,
+    pub(crate) from: Option<i64>,
+    pub(crate) until: Option<i64>,
+    pub(crate) enforce: bool,
+    pub(crate) why: Option<String>,
+    pub(crate) body_limit: usize,
+}
+
+/// A rule at one of its services.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    pub(crate) rule: usize,
+    pub(crate) service: usize,
+    pub(crate) credential: CredentialUse,
+    pub(crate) operations: Vec<OperationId>,
+    /// Whether another allow of the same priority may want another credential for the same request.
+    pub(crate) contested: bool,
+}
+
+impl Rule {
+    /// Whether the principal is one of `who`, and what the rule asks of it holds.
+    pub(crate) fn concerns(&self, selected: &Selected<'_>) -> Truth {
+        let conditions =
+            self.principal_conditions.iter().map(|condition| condition.holds_for_principal(selected.principal));
+        conditions.fold(self.selects(selected), Truth::min)
+    }
+
+    pub(crate) fn selects(&self, selected: &Selected<'_>) -> Truth {
+        match &self.who {
+            // A deny of everyone means everyone: a foreign workload that some allow lets in is denied too.
+            Who::Anyone => Truth::from(self.kind == RuleKind::Deny || selected.at_home),
+            Who::Workloads(workloads) => {
+                let truth = |at: &usize| selected.workloads.get(*at).copied().unwrap_or(Truth::False);
+                workloads.iter().map(truth).max().unwrap_or(Truth::False)
+            }
+        }
+    }
+
+    /// Whether a three-valued truth makes the rule match: an allow must be known to hold, a deny holds
+    /// unless it is known not to.
+    pub(crate) fn matches(&self, truth: Truth) -> bool {
+        match self.kind {
+            RuleKind::Allow => truth == Truth::True,
+            RuleKind::Deny => truth != Truth::False,
+        }
+    }
+
+    /// `from`, `until` and the conditions that need no body.
+    pub(crate) fn holds_for_request(&self, context: &Context) -> Timed {
+        let mut all = self.window(context.now);
+        for condition in &self.request_conditions {
+            if all == Truth::False.into() {
+                break;
+            }
+            all = all.and(condition.holds_for_request(context));
+        }
+        all
+    }
+
+    /// `from` and `until`.
+    pub(crate) fn window(&self, now: i64) -> Timed {
+        if self.until.is_some_and(|until| now >= until) {
+            return Truth::False.into();
+        }
+        match self.from {
+            Some(from) if now < from => Timed { truth: Truth::False, until: from },
+            _ => Timed { truth: Truth::True, until: self.until.unwrap_or(i64::MAX) },
+        }
+    }
+
+    /// The conditions on the body, whose length is known; `None`: it was not read.
+    pub(crate) fn holds_for_body(&self, facts: &BodyFacts, length: Option<usize>) -> Truth {
+        if self.body_conditions.is_empty() {
+            return Truth::True;
+        }
+        if length.is_none_or(|length| length > self.body_limit) {
+            return Truth::Unknown;
+        }
+        self.body_conditions.iter().map(|condition| condition.holds_for_body(facts)).min().unwrap_or(Truth::True)
+    }
+
+    pub(crate) fn depends_on_time(&self) -> bool {
+        self.from.is_some() || self.until.is_some() || self.request_conditions.iter().any(Condition::is_time)
+    }
+
+    /// Whether nothing is left to ask once principal and operation match.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.from.is_none()
+            && self.until.is_none()
+            && self.request_conditions.is_empty()
+            && self.body_conditions.is_empty()
+    }
+}
+
+/// A principal and which workloads it is.
+pub(crate) struct Selected<'a> {
+    pub(crate) principal: &'a Principal,
+    /// By workload.
+    pub(crate) workloads: Vec<Truth>,
+    /// Whether it is of this installation's trust domain.
+    pub(crate) at_home: bool,
+}
+
+impl<'a> Selected<'a> {
+    pub(crate) fn new(
+        principal: &'a Principal,
+        workloads: &[Workload],
+        trust_domain: &str,
+        attested: Attested,
+    ) -> Self {
+        Self {
+            principal,
+            workloads: workloads.iter().map(|workload| workload.selects(principal, attested)).collect(),
+            at_home: principal.id.trust_domain() == trust_domain,
+        }
+    }
+}
+
+/// All rules, linked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RuleSet {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) operations: Vec<Operation>,
+}

@@ -1,0 +1,329 @@
+//! Joins rules to the workloads, services, operations and credentials that they name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::take::Draft;
+use super::{Instance, Rule, RuleKind, RuleSet, Who};
+use crate::condition::{Condition, Names};
+use crate::document::{Diagnostics, Located, Table, nearest};
+use crate::pattern::Operation;
+use crate::policy::OperationId;
+use crate::{CredentialFacts, CredentialUse, HostPattern, ServiceRoute};
+
+/// What a rule can name.
+pub(crate) struct Scope<'a> {
+    pub(crate) names: Names<'a>,
+    pub(crate) workloads: &'a BTreeMap<String, usize>,
+    pub(crate) services: &'a [ServiceRoute],
+    pub(crate) credentials: &'a [CredentialFacts],
+}
+
+/// Collects the rules of a configuration.
+pub(crate) struct Linker<'a> {
+    scope: Scope<'a>,
+    set: RuleSet,
+    /// By service: its named sets.
+    sets: Vec<BTreeMap<&'a str, Vec<OperationId>>>,
+}
+
+/// What one entry of `ops` means.
+enum Ops<'a> {
+    /// The same at every service.
+    One(OperationId),
+    /// `@name`: each service has its own.
+    Set(&'a Located<String>),
+}
+
+impl<'a> Linker<'a> {
+    pub(crate) fn new(scope: Scope<'a>) -> Self {
+        let mut set = RuleSet::default();
+        let sets = scope
+            .services
+            .iter()
+            .map(|service| {
+                let named = service.operations().iter();
+                named
+                    .map(|(name, operations)| {
+                        (name.as_str(), operations.iter().map(|op| add(&mut set.operations, op.clone())).collect())
+                    })
+                    .collect()
+            })
+            .collect();
+        Self { scope, set, sets }
+    }
+
+    /// Takes `[allow.NAME]` or `[deny.NAME]`; errors are in `out`, and what is wrong is not added.
+    pub(crate) fn take(&mut self, kind: RuleKind, name: Located<String>, table: Table, out: &mut Diagnostics) {
+        if let Some(draft) = Draft::take(kind, name, table, &self.scope.names, out) {
+            self.link(draft, out);
+        }
+    }
+
+    pub(crate) fn finish(self) -> RuleSet {
+        self.set
+    }
+
+    fn link(&mut self, draft: Draft, out: &mut Diagnostics) {
+        let who = self.who(&draft, out);
+        let services = self.services(&draft, out);
+        let ops = self.operations(&draft, out);
+        let (Some(who), Some(services), Some(ops)) = (who, services, ops) else { return };
+        let rule = self.set.rules.len();
+        for service in services {
+            let operations = self.operations_at(&draft, service, &ops, out);
+            let credential = match draft.kind {
+                RuleKind::Deny => Some(CredentialUse::None),
+                RuleKind::Allow => self.credential(&draft, service, out),
+            };
+            let Some(credential) = credential else { continue };
+            if !operations.is_empty() {
+                self.set.instances.push(Instance { rule, service, credential, operations, contested: false });
+            }
+        }
+        self.set.rules.push(into_rule(draft, who));
+    }
+
+    fn who(&self, draft: &Draft, out: &mut Diagnostics) -> Option<Who> {
+        if let Some(star) = draft.who.iter().find(|name| name.value == "*") {
+            return alone(star, &draft.who, format!("{}.who", draft.key), out).map(|()| Who::Anyone);
+        }
+        let key = format!("{}.who", draft.key);
+        let find = |name: &str| self.scope.workloads.get(name).copied();
+        let all = || self.scope.workloads.keys().map(String::as_str);
+        look_up(&draft.who, &key, "workload", find, all, out).map(Who::Workloads)
+    }
+
+    fn services(&self, draft: &Draft, out: &mut Diagnostics) -> Option<Vec<usize>> {
+        let key = format!("{}.to", draft.key);
+        if let Some(star) = draft.to.iter().find(|name| name.value == "*") {
+            return alone(star, &draft.to, key, out).map(|()| (0..self.scope.services.len()).collect());
+        }
+        let services = self.scope.services;
+        let find = |name: &str| services.iter().position(|service| **service.name() == *name);
+        let all = || services.iter().map(|service| service.name().as_ref());
+        let mut found = look_up(&draft.to, &key, "service", find, all, out)?;
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
+    }
+
+    fn operations<'d>(&mut self, draft: &'d Draft, out: &mut Diagnostics) -> Option<Vec<Ops<'d>>> {
+        let key = format!("{}.ops", draft.key);
+        let mut ops = Vec::new();
+        for text in &draft.ops {
+            if text.value.starts_with('@') {
+                ops.push(Ops::Set(text));
+                continue;
+            }
+            match Operation::parse(&text.value) {
+                Ok(operation) => {
+                    if let Some((word, right)) = operation.methods.misspelt() {
+                        let message = format!("`{word}` is an unusual method");
+                        out.warning(&text.location, key.clone(), message).help(format!("did you mean `{right}`?"));
+                    }
+                    ops.push(Ops::One(add(&mut self.set.operations, operation)));
+                }
+                Err(message) => {
+                    out.error(&text.location, key.clone(), message);
+                }
+            }
+        }
+        self.check_sets(draft, &key, out);
+        (ops.len() == draft.ops.len()).then_some(ops)
+    }
+
+    /// A set must be defined: at every service that is named, at one of all for `to = "*"`.
+    fn check_sets(&self, draft: &Draft, key: &str, out: &mut Diagnostics) {
+        let everywhere = draft.to.iter().any(|name| name.value == "*");
+        for text in draft.ops.iter().filter(|text| text.value.starts_with('@')) {
+            let set = text.value.trim_start_matches('@');
+            let named =
+                |service: &&ServiceRoute| everywhere || draft.to.iter().any(|name| **service.name() == *name.value);
+            let services: Vec<&ServiceRoute> = self.scope.services.iter().filter(named).collect();
+            let has = |service: &&&ServiceRoute| service.operations().contains_key(set);
+            let lacking = services.iter().find(|service| !has(service));
+            if lacking.is_none() || (everywhere && services.iter().any(|service| has(&service))) {
+                continue;
+            }
+            let Some(service) = lacking else { continue };
+            let message = format!("service `{}` has no operations named `@{set}`", service.name());
+            let found = out.error(&text.location, key, message);
+            match nearest(set, service.operations().keys().map(String::as_str)) {
+                Some(near) => found.help(format!("did you mean `@{near}`?")),
+                None if service.operations().is_empty() => found.help(format!(
+                    "define `operations = {{ {set} = [\"METHOD /path\"] }}` in `[service.{}]`",
+                    service.name()
+                )),
+                None => {
+                    let known: Vec<String> = service.operations().keys().map(|name| format!("`@{name}`")).collect();
+                    found.help(format!("known there: {}", known.join(", ")))
+                }
+            };
+        }
+    }
+
+    /// The operations at one service; what can never match there is warned about.
+    fn operations_at(&self, draft: &Draft, service: usize, ops: &[Ops<'_>], out: &mut Diagnostics) -> Vec<OperationId> {
+        let mut all = Vec::new();
+        for (op, text) in ops.iter().zip(&draft.ops) {
+            match op {
+                Ops::One(id) => {
+                    all.push(*id);
+                    // Of several services each may have operations of its own.
+                    if draft.to.len() == 1 && draft.to.iter().all(|name| name.value != "*") {
+                        self.warn_unreachable(draft, service, *id, text, out);
+                    }
+                }
+                Ops::Set(name) => {
+                    let set = self.sets.get(service).and_then(|sets| sets.get(name.value.trim_start_matches('@')));
+                    all.extend(set.into_iter().flatten());
+                }
+            }
+        }
+        all
+    }
+
+    fn warn_unreachable(
+        &self,
+        draft: &Draft,
+        service: usize,
+        id: OperationId,
+        text: &Located<String>,
+        out: &mut Diagnostics,
+    ) {
+        let (Some(route), Some(op)) = (self.scope.services.get(service), self.set.operations.get(id as usize)) else {
+            return;
+        };
+        let why = match op.path.fits(route.path_mode()) {
+            Err(error) => error.to_string(),
+            Ok(()) if route.paths().iter().all(|prefix| prefix.intersect(&op.path).is_none()) => {
+                "the path is under none of its `paths`".into()
+            }
+            Ok(()) => return,
+        };
+        let message = format!("`{}` can never match at service `{}`: {why}", text.value, route.name());
+        out.warning(&text.location, format!("{}.ops", draft.key), message);
+    }
+
+    fn credential(&self, draft: &Draft, service: usize, out: &mut Diagnostics) -> Option<CredentialUse> {
+        let route = self.scope.services.get(service)?;
+        let key = format!("{}.use", draft.key);
+        let Some(name) = &draft.credential else { return self.only_credential(draft, route, out) };
+        if name.value == "none" {
+            return Some(CredentialUse::None);
+        }
+        let Some(facts) = self.scope.credentials.iter().find(|facts| facts.name.value == name.value) else {
+            let found = out.error(&name.location, key, format!("there is no credential `{}`", name.value));
+            match nearest(&name.value, self.scope.credentials.iter().map(|facts| facts.name.value.as_str())) {
+                Some(near) => found.help(format!("did you mean `{near}`?")),
+                None => found.help(format!("define `[credential.{}]`, or write `use = \"none\"`", name.value)),
+            };
+            return None;
+        };
+        let missing: Vec<&HostPattern> = uncovered(facts, route).collect();
+        if missing.len() == route.hosts().len() {
+            let message =
+                format!("credential `{}` is bound to none of the hosts of service `{}`", name.value, route.name());
+            out.error(&name.location, key, message).help(bound_hosts(facts));
+            return None;
+        }
+        if let Some(host) = missing.first() {
+            let message = format!("credential `{}` is not bound to `{host}` of service `{}`", name.value, route.name());
+            out.warning(&name.location, key, message).help("requests to that host will fail at injection");
+        }
+        Some(CredentialUse::Named(name.value.as_str().into()))
+    }
+
+    /// Without `use`: the one credential that is bound to every host of the service.
+    fn only_credential(&self, draft: &Draft, route: &ServiceRoute, out: &mut Diagnostics) -> Option<CredentialUse> {
+        let fitting: Vec<&CredentialFacts> =
+            self.scope.credentials.iter().filter(|facts| uncovered(facts, route).next().is_none()).collect();
+        let (location, key) = (&draft.name.location, format!("{}.use", draft.key));
+        match fitting.as_slice() {
+            [only] => Some(CredentialUse::Named(only.name.value.as_str().into())),
+            [] => {
+                let message = format!("no credential is bound to the hosts of service `{}`", route.name());
+                out.error(location, key, message)
+                    .help("bind one to them, name one with `use`, or write `use = \"none\"` to send none");
+                None
+            }
+            several => {
+                let names: Vec<String> = several.iter().map(|facts| format!("`{}`", facts.name.value)).collect();
+                let message = format!("several credentials are bound to the hosts of service `{}`", route.name());
+                out.error(location, key, message).help(format!("name one of {} with `use`", names.join(", ")));
+                None
+            }
+        }
+    }
+}
+
+fn into_rule(draft: Draft, who: Who) -> Rule {
+    let (principal_conditions, rest): (Vec<Condition>, Vec<Condition>) =
+        draft.conditions.into_iter().partition(Condition::is_static);
+    let (body_conditions, request_conditions) = rest.into_iter().partition(Condition::is_body);
+    Rule {
+        kind: draft.kind,
+        name: Arc::from(draft.name.value),
+        location: draft.name.location,
+        who,
+        priority: draft.priority,
+        principal_conditions,
+        request_conditions,
+        body_conditions,
+        from: draft.from,
+        until: draft.until,
+        enforce: draft.enforce,
+        why: draft.why,
+        body_limit: draft.body_limit,
+    }
+}
+
+fn uncovered<'s>(facts: &'s CredentialFacts, route: &'s ServiceRoute) -> impl Iterator<Item = &'s HostPattern> {
+    route.hosts().iter().filter(|host| !facts.hosts.iter().any(|bound| bound.covers(host)))
+}
+
+fn bound_hosts(facts: &CredentialFacts) -> String {
+    if facts.hosts.is_empty() {
+        return "it is bound to no host".into();
+    }
+    let hosts: Vec<String> = facts.hosts.iter().map(|host| format!("`{host}`")).collect();
+    format!("it is bound to {}", hosts.join(", "))
+}
+
+fn add(operations: &mut Vec<Operation>, operation: Operation) -> OperationId {
+    operations.push(operation);
+    OperationId::try_from(operations.len() - 1).unwrap_or(OperationId::MAX)
+}
+
+fn alone(star: &Located<String>, all: &[Located<String>], key: String, out: &mut Diagnostics) -> Option<()> {
+    if all.len() > 1 {
+        out.error(&star.location, key, "`*` means all and stands alone");
+        return None;
+    }
+    Some(())
+}
+
+fn look_up<'n, T, I: Iterator<Item = &'n str>>(
+    wanted: &[Located<String>],
+    key: &str,
+    what: &str,
+    find: impl Fn(&str) -> Option<T>,
+    all: impl Fn() -> I,
+    out: &mut Diagnostics,
+) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for name in wanted {
+        match find(&name.value) {
+            Some(value) => found.push(value),
+            None => {
+                let error = out.error(&name.location, key, format!("there is no {what} `{}`", name.value));
+                match nearest(&name.value, all()) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error.help(format!("define `[{what}.{}]`", name.value)),
+                };
+            }
+        }
+    }
+    (found.len() == wanted.len()).then_some(found)
+}

@@ -1,0 +1,162 @@
+//! The keys of a rule that name nothing outside it.
+
+use jiff::Timestamp;
+
+use super::RuleKind;
+use crate::condition::{Condition, Names, parse};
+use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
+
+/// The default of `body_limit`: 1 MiB.
+const BODY_LIMIT: usize = 1 << 20;
+/// The most that `body_limit` can be: 64 MiB; a judged body is held in memory.
+const BODY_LIMIT_MAX: u64 = 64 << 20;
+
+/// A rule whose names are not looked up yet.
+pub(super) struct Draft {
+    pub(super) kind: RuleKind,
+    pub(super) name: Located<String>,
+    pub(super) key: String,
+    pub(super) who: Vec<Located<String>>,
+    pub(super) to: Vec<Located<String>>,
+    pub(super) ops: Vec<Located<String>>,
+    pub(super) credential: Option<Located<String>>,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) priority: i64,
+    pub(super) from: Option<i64>,
+    pub(super) until: Option<i64>,
+    pub(super) enforce: bool,
+    pub(super) why: Option<String>,
+    pub(super) body_limit: usize,
+}
+
+impl Draft {
+    /// `None` if any key is wrong; every error is reported.
+    pub(super) fn take(
+        kind: RuleKind,
+        name: Located<String>,
+        mut table: Table,
+        names: &Names<'_>,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
+        let key = table.key().to_owned();
+        let [who, to, ops] = ["who", "to", "ops"].map(|key| required_list(&mut table, key, out));
+        let conditions = take_conditions(&mut table, names, out);
+        let (credential, priority) = match kind {
+            RuleKind::Allow => (table.string("use", out), table.integer("priority", -1_000_000..=1_000_000, out)),
+            RuleKind::Deny => {
+                refuse(&mut table, "use", "a deny injects nothing", out);
+                refuse(&mut table, "priority", "a deny has no priority, it always wins", out);
+                (None, None)
+            }
+        };
+        let from = take_time(&mut table, "from", out);
+        let until = take_time(&mut table, "until", out);
+        if let (Some(from), Some(until)) = (&from, &until)
+            && until.value <= from.value
+        {
+            out.error(
+                &until.location,
+                table.key_of("until"),
+                "`until` is not behind `from`, so that the rule never holds",
+            );
+        }
+        let enforce = table.boolean("enforce", out).is_none_or(|enforce| enforce.value);
+        let why = table.string("why", out).map(|why| why.value);
+        let body_limit = take_body_limit(&mut table, out);
+        table.finish(out);
+        Some(Self {
+            kind,
+            name,
+            key,
+            who: who?,
+            to: to?,
+            ops: ops?,
+            credential,
+            conditions: conditions?,
+            priority: priority.map_or(0, |priority| priority.value),
+            from: from.map(|from| from.value),
+            until: until.map(|until| until.value),
+            enforce,
+            why,
+            body_limit,
+        })
+    }
+}
+
+fn required_list(table: &mut Table, name: &'static str, out: &mut Diagnostics) -> Option<Vec<Located<String>>> {
+    if !table.has(name) {
+        table.missing(name, out);
+    }
+    let key = table.key_of(name);
+    let location = table.location().clone();
+    let list = table.strings(name, out)?;
+    if list.is_empty() {
+        out.error(&location, key, "the list is empty, so that the rule never matches");
+        return None;
+    }
+    Some(list)
+}
+
+fn refuse(table: &mut Table, name: &'static str, why: &str, out: &mut Diagnostics) {
+    if let Some(item) = table.take(name) {
+        out.error(&item.location, item.key, why).help("leave it out");
+    }
+}
+
+fn take_conditions(table: &mut Table, names: &Names<'_>, out: &mut Diagnostics) -> Option<Vec<Condition>> {
+    if !table.has("when") {
+        return Some(Vec::new());
+    }
+    let key = table.key_of("when");
+    let mut conditions = Vec::new();
+    let texts = table.strings("when", out)?;
+    for text in &texts {
+        match parse(&text.value, names) {
+            Ok(condition) => conditions.push(condition),
+            Err(error) => {
+                let found = out.error(&text.location, key.clone(), error.message);
+                found.help = error.help;
+            }
+        }
+    }
+    (conditions.len() == texts.len()).then_some(conditions)
+}
+
+fn take_body_limit(table: &mut Table, out: &mut Diagnostics) -> usize {
+    let key = table.key_of("body_limit");
+    let Some(limit) = table.size("body_limit", out) else { return BODY_LIMIT };
+    match usize::try_from(limit.value) {
+        Ok(bytes) if (1..=BODY_LIMIT_MAX).contains(&limit.value) => bytes,
+        _ => {
+            out.error(&limit.location, key, "`body_limit` is from 1 byte to 64MiB");
+            BODY_LIMIT
+        }
+    }
+}
+
+fn take_time(table: &mut Table, name: &'static str, out: &mut Diagnostics) -> Option<Located<i64>> {
+    let item = table.take(name)?;
+    moment(item, out)
+}
+
+/// RFC 3339 with an offset, as a TOML date-time or as a string; in Unix seconds.
+pub(crate) fn moment(item: Item, out: &mut Diagnostics) -> Option<Located<i64>> {
+    let Item { value, location, key } = item;
+    let text = match value {
+        Value::String(text) | Value::Datetime(text) => text,
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) => {
+            return wrong(&location, key, "expected a date-time".into(), out);
+        }
+    };
+    match text.parse::<Timestamp>() {
+        // jiff also reads RFC 9557 zones in brackets, which could contradict the offset.
+        Ok(moment) if !text.contains('[') => Some(Located { value: moment.as_second(), location }),
+        _ => wrong(&location, key, format!("`{text}` is not a moment"), out),
+    }
+}
+
+fn wrong<T>(location: &Location, key: String, message: String, out: &mut Diagnostics) -> Option<T> {
+    out.error(location, key, message)
+        .help("write RFC 3339 with an offset, as `2026-11-23T10:00:00+01:00` or `2026-11-23T09:00:00Z`");
+    None
+}

@@ -1,0 +1,195 @@
+//! Selectors of callers: `[workload.NAME]`.
+
+use std::sync::Arc;
+
+use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
+use crate::pattern::PathPattern;
+use crate::principal::check_segment;
+use crate::value::{Literal, Truth, ValueTest};
+use crate::{Principal, SpiffeId, TrustDomain};
+
+/// Who a workload is.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub(crate) name: Arc<str>,
+    pub(crate) location: Location,
+    pub(crate) ids: Vec<IdPattern>,
+    pub(crate) attributes: Vec<(Arc<str>, ValueTest)>,
+    /// Which attestors may have yielded it; empty: any.
+    pub(crate) attested_by: Vec<String>,
+}
+
+/// A SPIFFE ID in which `*` is one segment and a trailing `**` is the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdPattern {
+    pub(crate) domain: TrustDomain,
+    /// `None`: the ID of the trust domain itself.
+    pub(crate) path: Option<PathPattern>,
+}
+
+/// Whether a test of the configuration stands in for an attestor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attested {
+    /// By the attestor that the principal names.
+    Really,
+    /// A `[[test]]` that names no attestor: any would do.
+    Assumed,
+}
+
+impl IdPattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix("spiffe://") else {
+            return Err(format!("`{text}` is not a SPIFFE ID; it starts with `spiffe://`"));
+        };
+        let (domain, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if domain.contains('*') {
+            return Err("the trust domain of a pattern has no `*`; list the domains".into());
+        }
+        let domain = TrustDomain::parse(domain).map_err(|error| format!("`{text}`: {error}"))?;
+        if path.is_empty() {
+            return Ok(Self { domain, path: None });
+        }
+        for segment in path.split('/').skip(1).filter(|segment| !segment.contains('*')) {
+            check_segment(segment).map_err(|error| format!("`{text}`: {error}"))?;
+        }
+        Ok(Self { domain, path: Some(PathPattern::parse(path)?) })
+    }
+
+    /// The pattern of every ID of a trust domain.
+    pub(crate) fn whole(domain: &TrustDomain) -> Self {
+        Self { domain: domain.clone(), path: PathPattern::parse("/**").ok() }
+    }
+
+    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
+        id.trust_domain() == self.domain.as_str()
+            && match &self.path {
+                Some(pattern) => pattern.matches(id.path()),
+                None => id.path().is_empty(),
+            }
+    }
+
+    /// An ID that both match; `None` if there is none. Exact.
+    pub(crate) fn common(&self, other: &Self) -> Option<SpiffeId> {
+        if self.domain != other.domain {
+            return None;
+        }
+        let any = |pattern: &PathPattern| pattern.as_str() == "/**";
+        let path = match (&self.path, &other.path) {
+            (Some(a), Some(b)) => a.intersect(b)?.witness(),
+            (None, None) => String::new(),
+            (None, Some(pattern)) | (Some(pattern), None) if any(pattern) => String::new(),
+            _ => return None,
+        };
+        SpiffeId::parse(&format!("spiffe://{}{path}", self.domain)).ok()
+    }
+}
+
+impl Workload {
+    /// Takes `spiffe`, `foreign`, `match` and `attested_by`.
+    pub(crate) fn take(
+        name: Located<String>,
+        mut table: Table,
+        trust_domain: &TrustDomain,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
+        let foreign = table.boolean("foreign", out).is_some_and(|foreign| foreign.value);
+        if !table.has("spiffe") {
+            table.missing("spiffe", out);
+        }
+        let ids = table.strings("spiffe", out).map(|texts| take_ids(&texts, &table, foreign, trust_domain, out));
+        let attributes = match table.table("match", out) {
+            Some(attributes) => take_attributes(attributes, out),
+            None => Some(Vec::new()),
+        };
+        let attested_by = table.strings("attested_by", out).unwrap_or_default();
+        table.finish(out);
+        let attested_by = attested_by.into_iter().map(|name| name.value).collect();
+        Some(Self {
+            name: name.value.into(),
+            location: name.location,
+            ids: ids??,
+            attributes: attributes?,
+            attested_by,
+        })
+    }
+
+    /// Whether a principal is this workload. A missing attribute is unknown, never a mismatch: a deny
+    /// of this workload holds for it, an allow does not.
+    pub(crate) fn selects(&self, principal: &Principal, attested: Attested) -> Truth {
+        let by_attestor = attested == Attested::Assumed
+            || self.attested_by.is_empty()
+            || self.attested_by.iter().any(|name| **name == *principal.attested_by);
+        if !by_attestor || !self.ids.iter().any(|id| id.matches(&principal.id)) {
+            return Truth::False;
+        }
+        let holds = |(name, test): &(Arc<str>, ValueTest)| {
+            principal.attributes.get(name).map_or(Truth::Unknown, |value| test.holds(value))
+        };
+        self.attributes.iter().map(holds).min().unwrap_or(Truth::True)
+    }
+}
+
+fn take_ids(
+    texts: &[Located<String>],
+    table: &Table,
+    foreign: bool,
+    trust_domain: &TrustDomain,
+    out: &mut Diagnostics,
+) -> Option<Vec<IdPattern>> {
+    let key = table.key_of("spiffe");
+    if texts.is_empty() {
+        out.error(table.location(), key, "the list is empty").help("name at least one SPIFFE ID");
+        return None;
+    }
+    let mut parse = |text: &Located<String>| match IdPattern::parse(&text.value) {
+        Ok(id) if id.domain != *trust_domain && !foreign => {
+            let message = format!("`{}` is of another trust domain than `{trust_domain}`", text.value);
+            out.error(&text.location, key.clone(), message)
+                .help("if workloads of that domain are meant, say so with `foreign = true`");
+            None
+        }
+        Ok(id) => Some(id),
+        Err(message) => {
+            out.error(&text.location, key.clone(), message);
+            None
+        }
+    };
+    // All are parsed before any failure counts, so that every error is reported.
+    let parsed: Vec<Option<IdPattern>> = texts.iter().map(&mut parse).collect();
+    parsed.into_iter().collect()
+}
+
+fn take_attributes(table: Table, out: &mut Diagnostics) -> Option<Vec<(Arc<str>, ValueTest)>> {
+    let mut attributes = Vec::new();
+    let mut right = true;
+    for (name, item) in table.into_entries() {
+        let (location, key) = (item.location.clone(), item.key.clone());
+        let literals = match item.value {
+            Value::Array(items) if items.is_empty() => {
+                out.error(&location, key, "the list is empty, so that nothing matches").help("name at least one value");
+                None
+            }
+            Value::Array(items) => items.into_iter().map(|item| take_literal(item, out)).collect::<Option<Vec<_>>>(),
+            _ => take_literal(item, out).map(|literal| vec![literal]),
+        };
+        match literals {
+            Some(any) => attributes.push((name.value.into(), ValueTest::In { any: any.into(), negated: false })),
+            None => right = false,
+        }
+    }
+    right.then_some(attributes)
+}
+
+fn take_literal(item: Item, out: &mut Diagnostics) -> Option<Literal> {
+    match item.value {
+        Value::String(text) => Some(Literal::listed(&text)),
+        Value::Integer(value) => Some(Literal::Integer(value)),
+        Value::Boolean(value) => Some(Literal::Boolean(value)),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            let help = "nested keys are quoted, as in `match = { \"github.ref\" = \"refs/heads/main\" }`";
+            out.error(&item.location, item.key, "expected a string, an integer, a boolean, or a list of them")
+                .help(help);
+            None
+        }
+    }
+}
