@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a ledger cannot be opened.
+/// Why a ledger cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Another process writes this ledger.
@@ -30,6 +30,12 @@ pub enum LedgerError {
     )]
     Damaged {
         /// The ledger's file.
+        path: PathBuf,
+    },
+    /// There is nothing to read.
+    #[error("there is no ledger at `{}`", .path.display())]
+    NotFound {
+        /// Where it was looked for.
         path: PathBuf,
     },
     /// The writing thread does not start.

@@ -25,14 +25,24 @@ pub(crate) fn list_rotated(current: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
             .strip_prefix(&stem)
             .and_then(|rest| rest.strip_prefix('-'))
             .and_then(|rest| rest.strip_suffix(&extension))
-            .filter(|digits| digits.len() == SEQ_DIGITS && digits.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok());
+            .and_then(parse_digits);
         if let Some(seq) = seq {
             found.push((seq, path));
         }
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The number in the name of a full file; `None` for a current one.
+pub(crate) fn rotated_seq(path: &Path) -> Option<u64> {
+    let (stem, _) = split(path);
+    let (_, digits) = stem.rsplit_once('-')?;
+    parse_digits(digits)
+}
+
+fn parse_digits(digits: &str) -> Option<u64> {
+    (digits.len() == SEQ_DIGITS && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 /// `ledger.jsonl` → `ledger` and `.jsonl`.

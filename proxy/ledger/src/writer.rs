@@ -3,7 +3,7 @@
 mod batch;
 mod file;
 mod lane;
-mod recover;
+pub(crate) mod recover;
 mod stdout;
 
 use std::sync::Arc;

@@ -130,7 +130,7 @@ impl FileSink {
     fn last_rotated(&self) -> Result<Option<Head>, LedgerError> {
         let folder = os::folder_of(&self.path);
         let full = files::list_rotated(&self.path).map_err(LedgerError::io("read", folder))?;
-        full.last().map(|(_, path)| recover::last_of(path)).transpose()
+        full.last().map_or(Ok(None), |(_, path)| recover::last_of(path))
     }
 
     /// Writes whole lines, the first of which has the number `first_seq`; on an error none of them stays.

@@ -53,12 +53,15 @@ pub(crate) fn recover(file: &mut File, path: &Path) -> Result<Recovered, LedgerE
     Ok(Recovered { last, first_seq, len: len - torn, torn })
 }
 
-/// The last record of a full file, which is only read.
-pub(crate) fn last_of(path: &Path) -> Result<Head, LedgerError> {
+/// The last record of a file that is only read; `None` if it is empty.
+pub(crate) fn last_of(path: &Path) -> Result<Option<Head>, LedgerError> {
     let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
     let len = file.metadata().map_err(LedgerError::io("read", path))?.len();
     let tail = read_tail(&mut file, len).map_err(LedgerError::io("read", path))?;
-    last_record(&tail).0.ok_or_else(|| LedgerError::Damaged { path: path.to_owned() })
+    match last_record(&tail).0 {
+        None if tail.contains(&b'\n') => Err(LedgerError::Damaged { path: path.to_owned() }),
+        last => Ok(last),
+    }
 }
 
 fn read_tail(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
