@@ -1,3 +1,158 @@
-//! Writes credentials into requests.
+//! Writes credentials into requests: the last gate before the upstream.
+//!
+//! [`inject`] is the only way to an [`Injected`], and `Injected` is all that upstream accepts. Method, URI
+//! and `Host` come from the grant, never again from the request; what the client wrote where the credential
+//! goes is removed, whatever is put there; the credential's binding is checked whatever policy said.
 
+mod body;
+mod cookie;
 pub(crate) mod encode;
+mod error;
+mod header;
+mod path;
+mod plan;
+mod query;
+mod settings;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use claviger_policy::{CredentialUse, Grant, Target};
+use http::request::Parts;
+
+pub use self::error::InjectError;
+pub(crate) use self::header::RenderedCache;
+pub use self::plan::InjectionPlan;
+use self::value::Text;
+use crate::lease::Lease;
+
+/// A request that may be sent: allowed, bound to its target, and holding the credential.
+///
+/// Its URI and headers may hold the credential: they are for the connection, and never for a log.
+pub struct Injected {
+    grant: Grant,
+    lease: Option<Arc<Lease>>,
+    head: Parts,
+    body: Option<Bytes>,
+}
+
+impl Injected {
+    /// The method that was judged.
+    pub fn method(&self) -> &http::Method {
+        &self.head.method
+    }
+
+    /// The absolute URI: the grant's, and what injections into path and query add.
+    pub fn uri(&self) -> &http::Uri {
+        &self.head.uri
+    }
+
+    /// The headers; those that hold the credential are marked sensitive.
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.head.headers
+    }
+
+    /// The permission that it rests on.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The lease whose value was written; `None` under `use = "none"`.
+    pub fn lease(&self) -> Option<&Arc<Lease>> {
+        self.lease.as_ref()
+    }
+
+    /// The parts, for sending. The body is `None` if it was not given and streams on as it is.
+    pub fn into_parts(self) -> (Grant, Option<Arc<Lease>>, Parts, Option<Bytes>) {
+        (self.grant, self.lease, self.head, self.body)
+    }
+}
+
+impl fmt::Debug for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither URI nor headers: both may hold the credential.
+        let Self { grant, .. } = self;
+        f.debug_struct("Injected")
+            .field("method", grant.method())
+            .field("target", grant.target())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes the lease's values into the request, or empties their slots if there is no lease.
+///
+/// `body` is the whole body where [`InjectionPlan::body_limit`] asks for it and it fits, else `None`; a body that
+/// policy judged is taken from the grant. The caller removes hop-by-hop headers **before** this, or a `Connection`
+/// header could name the injected one.
+///
+/// # Errors
+///
+/// Nothing may be sent: the lease is not the one of the grant or not bound to its target, a field is missing, a value
+/// cannot stand where it belongs, the client filled a slot that cannot be emptied, or no slot was found in the request.
+pub fn inject(
+    mut grant: Grant,
+    lease: Option<Arc<Lease>>,
+    plan: &InjectionPlan,
+    mut head: Parts,
+    body: Option<Bytes>,
+) -> Result<Injected, InjectError> {
+    match (grant.credential(), &lease) {
+        (CredentialUse::None, None) => {}
+        (CredentialUse::Named(name), Some(lease)) if *name == lease.stamp().name => {}
+        _ => return Err(InjectError::WrongLease),
+    }
+    if let Some(lease) = &lease
+        && !lease.bound_to(grant.target())
+    {
+        return Err(InjectError::NotBound);
+    }
+    let body = grant.take_body().or(body);
+    head.method = grant.method().clone();
+    let body = write(plan, grant.target(), lease.as_deref(), &mut head, body)?;
+    Ok(Injected { grant, lease, head, body })
+}
+
+/// Empties and fills every slot. Without a lease it only empties them.
+fn write(
+    plan: &InjectionPlan,
+    target: &Target,
+    lease: Option<&Lease>,
+    head: &mut Parts,
+    body: Option<Bytes>,
+) -> Result<Option<Bytes>, InjectError> {
+    // The body first: what it is stands in headers that `strip` may name.
+    let (body, in_body) = body::fill(plan, lease, &mut head.headers, body)?;
+    header::set_host(target, &mut head.headers)?;
+    header::strip(plan, &mut head.headers);
+    let in_headers = header::fill_placeholders(plan, lease, &mut head.headers)?;
+    header::fill(plan, lease, &mut head.headers)?;
+    cookie::fill(plan, lease, &mut head.headers)?;
+    let path = path::fill(plan, lease, target.path())?;
+    let query = query::fill(plan, lease, target.query())?;
+    if lease.is_some() && !plan.always_applies() && !in_body && !in_headers && path.is_none() && !query.placeholder {
+        return Err(if plan.is_empty() { InjectError::NoSlot } else { InjectError::PlaceholderAbsent });
+    }
+    head.uri = uri(target, path, query.text)?;
+    Ok(body)
+}
+
+/// The grant's URI, with another path or query where an injection changed one.
+fn uri(target: &Target, path: Option<Text>, query: Option<Text>) -> Result<http::Uri, InjectError> {
+    if path.is_none() && query.is_none() {
+        return Ok(target.uri().clone());
+    }
+    let path = path.as_ref().map_or(target.path().as_bytes(), |path| path.as_slice());
+    let query = query.as_ref().map_or(target.query().unwrap_or_default().as_bytes(), |query| query.as_slice());
+    let mut text = Text::new(Vec::with_capacity(path.len() + 1 + query.len()));
+    text.extend_from_slice(path);
+    if !query.is_empty() || target.query() == Some("") {
+        text.push(b'?');
+        text.extend_from_slice(query);
+    }
+    let mut parts = target.uri().clone().into_parts();
+    let written = http::uri::PathAndQuery::from_maybe_shared(value::wiped(text)).map_err(|_| InjectError::Uri)?;
+    parts.path_and_query = Some(written);
+    http::Uri::from_parts(parts).map_err(|_| InjectError::Uri)
+}

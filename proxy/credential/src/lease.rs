@@ -25,6 +25,8 @@ pub struct Lease {
     pub(crate) renewable: bool,
     /// Where the cache holds it.
     pub(crate) key: crate::cache::Key,
+    /// Header values that injections made of the fields.
+    pub(crate) rendered: crate::injection::RenderedCache,
 }
 
 /// The name of the only value of a credential without named fields.
@@ -81,6 +83,7 @@ impl Lease {
             guard: (!guard.is_empty()).then(|| Arc::new(guard)),
             renewable: false,
             key: crate::cache::Key::Shared,
+            rendered: Default::default(),
         }
     }
 }

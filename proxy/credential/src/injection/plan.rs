@@ -1,0 +1,110 @@
+//! Where a service takes its credential.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::request::Parts;
+
+use super::encode::{self, Plus};
+use super::header::Recipe;
+use super::path::PathSlot;
+use super::value::Field;
+use super::{cookie, query};
+
+/// A header that holds the credential and nothing else.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderSlot {
+    pub(super) name: HeaderName,
+    pub(super) recipe: Arc<Recipe>,
+}
+
+/// A query parameter or a cookie.
+#[derive(Clone, Debug)]
+pub(super) struct NamedSlot {
+    pub(super) name: Box<str>,
+    pub(super) field: Field,
+}
+
+/// A text that the client writes in place of the credential.
+#[derive(Clone, Debug)]
+pub(super) struct Placeholder {
+    pub(super) text: Box<str>,
+    pub(super) field: Field,
+    pub(super) headers: Vec<HeaderName>,
+    pub(super) query: bool,
+    pub(super) body: bool,
+}
+
+/// All injections of a service, from `[service.NAME] inject`, with `strip` and `guard`.
+#[derive(Clone, Debug)]
+pub struct InjectionPlan {
+    pub(super) headers: Vec<HeaderSlot>,
+    pub(super) query: Vec<NamedSlot>,
+    pub(super) cookies: Vec<NamedSlot>,
+    pub(super) paths: Vec<PathSlot>,
+    pub(super) placeholders: Vec<Placeholder>,
+    /// Every header that does not pass as the client wrote it: slots, `strip`, the proxy's own.
+    pub(super) removed: Vec<HeaderName>,
+    pub(super) guard: bool,
+    pub(super) body_limit: usize,
+}
+
+impl Default for InjectionPlan {
+    /// No injection, guarded: for a service that takes no credential.
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            query: Vec::new(),
+            cookies: Vec::new(),
+            paths: Vec::new(),
+            placeholders: Vec::new(),
+            removed: vec![http::header::PROXY_AUTHORIZATION],
+            guard: true,
+            body_limit: 0,
+        }
+    }
+}
+
+impl InjectionPlan {
+    /// Whether nothing is injected.
+    pub fn is_empty(&self) -> bool {
+        let Self { headers, query, cookies, paths, placeholders, .. } = self;
+        headers.is_empty() && query.is_empty() && cookies.is_empty() && paths.is_empty() && placeholders.is_empty()
+    }
+
+    /// How many bytes of a body must be read before [`inject`](super::inject), because a placeholder may stand in it;
+    /// `None` if none may. A longer body is sent as it is, without what stands in it being replaced.
+    pub fn body_limit(&self) -> Option<usize> {
+        self.placeholders.iter().any(|placeholder| placeholder.body).then_some(self.body_limit)
+    }
+
+    /// Whether answers go through the echo guard.
+    pub fn guards(&self) -> bool {
+        self.guard
+    }
+
+    /// What the client wrote where the credential goes, in the order of the plan: the API-key slot that may hold its
+    /// identity token. Placeholders and paths hold none.
+    pub fn presented_tokens<'a>(&self, head: &'a Parts) -> impl Iterator<Item = Cow<'a, [u8]>> {
+        let headers = self.headers.iter().flat_map(|slot| {
+            head.headers.get_all(&slot.name).iter().filter_map(|value| slot.recipe.presented(value.as_bytes()))
+        });
+        let query = self.query.iter().flat_map(|slot| {
+            query::pairs(head.uri.query().unwrap_or_default())
+                .filter(|pair| *encode::decode(pair.name, Plus::Space) == *slot.name.as_bytes())
+                .map(|pair| encode::decode(pair.value.unwrap_or_default(), Plus::Space))
+        });
+        let cookies = self.cookies.iter().flat_map(|slot| {
+            cookie::pairs(&head.headers)
+                .filter(|(name, _)| *name == slot.name.as_bytes())
+                .map(|(_, value)| Cow::Borrowed(value))
+        });
+        headers.chain(query).chain(cookies).filter(|token| !token.is_empty())
+    }
+
+    /// Whether there is an injection that needs no placeholder.
+    pub(super) fn always_applies(&self) -> bool {
+        !(self.headers.is_empty() && self.query.is_empty() && self.cookies.is_empty())
+    }
+}
