@@ -1,17 +1,24 @@
 //! The closed set of attestors behind one registry: a new one is a file in `attestor/` and a line here.
 
+mod jwt;
+mod jwt_svid;
+mod unix_peer;
+mod x509_svid;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger_contract::Attested;
+use claviger_contract::{Attested, ProofDigest};
 use claviger_policy::document::{Diagnostics, Located, Table};
+use rustls::pki_types::CertificateDer;
+use serde_json::{Map, Value};
 
-use crate::chain::ConnectionFacts;
-use crate::{IdentityEnv, IdentityError};
+use crate::token::remote::RemoteKeys;
+use crate::{IdentityEnv, IdentityError, UnixPeer};
 
-/// What one attestor says about one kind of evidence.
+/// What one attestor says about a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     /// The evidence is genuine.
@@ -20,6 +27,12 @@ pub(crate) enum Verdict {
     Absent,
     /// There is evidence for this attestor, and it is bad: nobody else looks.
     Refused(IdentityError),
+}
+
+impl From<Result<Attested, IdentityError>> for Verdict {
+    fn from(result: Result<Attested, IdentityError>) -> Self {
+        result.map_or_else(Self::Refused, Self::Attested)
+    }
 }
 
 /// Where an attestor's evidence comes from.
@@ -47,26 +60,59 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
-    /// Starts its background work; `previous` is the attestor of the same name of the generation before.
-    fn start(self: Arc<Self>, _previous: Option<&Arc<dyn Attestor>>) {}
+    /// Reads its files again if they have changed.
+    fn look_at_files(&self) {}
+
+    /// Keys that it fetches.
+    fn remote_keys(&self) -> Option<&Arc<RemoteKeys>> {
+        None
+    }
 
     /// What is wrong with it right now, such as a bundle file that broke after it was loaded.
     fn health(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Judges the connection. Called again for each request: it must be cheap for what it has judged before.
-    fn attest_connection(&self, _facts: &ConnectionFacts<'_>) -> Verdict {
+    /// Changes whenever an earlier verdict about a connection may no longer be right.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    /// Judges a certificate chain, leaf first, not empty; [`Verdict::Absent`] if it is another trust domain's.
+    fn attest_certificates(&self, _chain: &[CertificateDer<'static>]) -> Verdict {
         Verdict::Absent
     }
 
-    /// Judges the token; [`Verdict::Absent`] if it is another issuer's.
-    async fn attest_token(&self, _token: &[u8]) -> Verdict {
+    /// Judges the peer of a Unix socket.
+    fn attest_peer(&self, _peer: &UnixPeer) -> Verdict {
         Verdict::Absent
+    }
+
+    /// A token that was verified before, while that still holds.
+    fn recall_token(&self, _digest: &ProofDigest) -> Option<Attested> {
+        None
+    }
+
+    /// Whether a token with these claims, which are not verified yet, is one that this attestor judges.
+    fn owns_token(&self, _claims: &Map<String, Value>) -> bool {
+        false
+    }
+
+    /// Judges a token that it owns.
+    async fn attest_token(&self, _token: &[u8], _digest: ProofDigest) -> Result<Attested, IdentityError> {
+        Err(IdentityError::UnknownIssuer)
     }
 }
 
-type Take = fn(&Located<String>, Table, &IdentityEnv, &mut Diagnostics) -> Option<Arc<dyn Attestor>>;
+type Take = fn(&Located<String>, &mut Table, &IdentityEnv, &mut Diagnostics) -> Option<Arc<dyn Attestor>>;
 
 /// The values of `kind`, and who reads the rest of the table.
-pub(crate) const REGISTRY: &[(&str, Take)] = &[];
+pub(crate) const REGISTRY: &[(&str, Take)] =
+    &[("x509-svid", x509_svid::take), ("jwt", jwt::take), ("jwt-svid", jwt_svid::take), ("unix-peer", unix_peer::take)];
+
+/// Values of `kind` that are meant to come, and what to write until then.
+pub(crate) const NOT_YET: &[(&str, &str)] = &[
+    ("github-actions", "write `kind = \"jwt\"` with `issuer = \"https://token.actions.githubusercontent.com\"`"),
+    ("gitlab-ci", "write `kind = \"jwt\"` with your GitLab's URL as `issuer`"),
+    ("kubernetes", "write `kind = \"jwt\"` with the cluster's `issuer` and its key set as `jwks` or `jwks_url`"),
+];

@@ -1,14 +1,15 @@
 //! All `[attestor.NAME]` tables of a configuration.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use claviger_contract::{Clock, Outbound};
 use claviger_policy::TrustDomain;
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
-use crate::attestor::{Attestor, REGISTRY};
+use crate::attestor::{Attestor, NOT_YET, REGISTRY};
 use crate::chain::Chain;
+use crate::watched::LOOK_EVERY;
 
 /// What attestors need of the process around them.
 #[derive(Clone, Debug)]
@@ -24,44 +25,75 @@ pub struct IdentityEnv {
 }
 
 /// All attestors of a configuration, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Attestors {
+    env: IdentityEnv,
     all: Vec<(Arc<str>, Arc<dyn Attestor>)>,
 }
 
 impl Attestors {
     /// Takes the root key `attestor`. Reads the files that it names; makes no call and starts nothing.
     pub fn take(root: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Self {
-        let _ = (env, REGISTRY);
-        for (_, _table) in root.named_tables("attestor", out) {}
-        Self::default()
+        let mut all = Vec::new();
+        for (name, mut table) in root.named_tables("attestor", out) {
+            if let Some(attestor) = take_one(&name, &mut table, env, out) {
+                all.push((name.value.as_str().into(), attestor));
+                table.finish(out);
+            }
+        }
+        Self { all, env: env.clone() }
     }
 
     /// The attestors that a listener's `authenticate` names, in order. `key` is the listener's dotted key, for
     /// messages. `None` if there was an error.
     pub fn chain(&self, names: &[Located<String>], key: &str, out: &mut Diagnostics) -> Option<Arc<Chain>> {
-        let mut chain = Vec::new();
+        let mut chain: Vec<(&str, Arc<dyn Attestor>)> = Vec::new();
         for name in names {
-            match self.all.iter().find(|(known, _)| **known == *name.value) {
-                Some((known, attestor)) => chain.push((known.clone(), attestor.clone())),
-                None => {
-                    let error = out.error(&name.location, key, format!("there is no attestor `{}`", name.value));
-                    if let Some(near) = nearest(&name.value, self.all.iter().map(|(name, _)| &**name)) {
-                        error.help(format!("did you mean `{near}`?"));
-                    }
+            let error = match self.all.iter().find(|(known, _)| **known == *name.value) {
+                Some((known, _)) if chain.iter().any(|(before, _)| *before == &**known) => {
+                    out.error(&name.location, key, format!("`{}` is there twice", name.value))
                 }
+                Some((known, attestor)) => {
+                    chain.push((known, attestor.clone()));
+                    continue;
+                }
+                None => out.error(&name.location, key, format!("there is no attestor `{}`", name.value)),
+            };
+            if let Some(near) = nearest(&name.value, self.all.iter().map(|(name, _)| &**name)) {
+                error.help(format!("did you mean `{near}`?"));
             }
         }
-        (chain.len() == names.len()).then(|| Arc::new(Chain::new(chain)))
+        let is_whole = chain.len() == names.len();
+        let attestors = chain.into_iter().map(|(_, attestor)| attestor).collect();
+        is_whole.then(|| Arc::new(Chain::new(self.env.clock.clone(), attestors)))
     }
 
-    /// Starts background work (file watching, key refresh). Call it once the generation is accepted, with the
-    /// generation before, whose fetched key sets carry over where the settings are equal.
+    /// Starts background work (file watching, fetching keys), which ends when the attestors are dropped. Call it once
+    /// the generation is accepted, with the generation before: keys that it has fetched carry over where the settings
+    /// are equal, so that a reload during an issuer's outage takes nothing away.
     pub fn start(&self, previous: Option<&Self>) {
         for (name, attestor) in &self.all {
-            let before = previous.and_then(|p| p.all.iter().find(|(n, _)| n == name)).map(|(_, attestor)| attestor);
-            attestor.clone().start(before);
+            let Some(keys) = attestor.remote_keys() else { continue };
+            let before = previous.and_then(|previous| previous.all.iter().find(|(known, _)| known == name));
+            if let Some(before) = before.and_then(|(_, attestor)| attestor.remote_keys()) {
+                keys.adopt(before);
+            }
+            keys.start();
         }
+        let watching: Vec<Weak<dyn Attestor>> = self
+            .all
+            .iter()
+            .filter(|(_, attestor)| !attestor.watched_files().is_empty())
+            .map(|(_, attestor)| Arc::downgrade(attestor))
+            .collect();
+        if !watching.is_empty() {
+            self.env.runtime.spawn(watch(watching));
+        }
+    }
+
+    /// Reads changed files now instead of at the next look, as after a signal to reload.
+    pub fn look_at_files(&self) {
+        self.all.iter().for_each(|(_, attestor)| attestor.look_at_files());
     }
 
     /// Files that attestors re-read by themselves when they change (no reload is needed for them).
@@ -76,6 +108,44 @@ impl Attestors {
 
     /// What is wrong right now, by attestor: a file that broke after it was loaded, an issuer out of reach.
     pub fn health(&self) -> Vec<(Arc<str>, String)> {
-        self.all.iter().flat_map(|(name, a)| a.health().into_iter().map(move |what| (name.clone(), what))).collect()
+        self.all.iter().flat_map(|(name, it)| it.health().into_iter().map(move |what| (name.clone(), what))).collect()
+    }
+}
+
+fn take_one(
+    name: &Located<String>,
+    table: &mut Table,
+    env: &IdentityEnv,
+    out: &mut Diagnostics,
+) -> Option<Arc<dyn Attestor>> {
+    let kind = table.required_string("kind", out)?;
+    if let Some((_, take)) = REGISTRY.iter().find(|(known, _)| *known == kind.value) {
+        return take(name, table, env, out);
+    }
+    let key = table.key_of("kind");
+    if let Some((_, instead)) = NOT_YET.iter().find(|(known, _)| *known == kind.value) {
+        out.error(&kind.location, key, format!("`{}` is not supported yet", kind.value)).help(*instead);
+        return None;
+    }
+    let all = || REGISTRY.iter().map(|(known, _)| *known);
+    let help = match nearest(&kind.value, all()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write one of {}", all().collect::<Vec<_>>().join(", ")),
+    };
+    out.error(&kind.location, key, format!("there is no kind of attestor `{}`", kind.value)).help(help);
+    None
+}
+
+/// Looks at files until all attestors are gone.
+async fn watch(attestors: Vec<Weak<dyn Attestor>>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let alive: Vec<Arc<dyn Attestor>> = attestors.iter().filter_map(Weak::upgrade).collect();
+        if alive.is_empty() {
+            return;
+        }
+        // Reading files blocks. A look that panicked is made again.
+        let look = move || alive.iter().for_each(|attestor| attestor.look_at_files());
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }

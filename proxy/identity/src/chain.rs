@@ -1,14 +1,18 @@
 //! A listener's attestors, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use claviger_contract::Attested;
+use aws_lc_rs::digest::{SHA256, digest};
+use claviger_contract::{Attested, Clock};
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 
-use crate::IdentityError;
-use crate::attestor::{Attestor, Evidence};
+use crate::attestor::{Attestor, Evidence, Verdict};
 use crate::os::UnixPeer;
+use crate::svid::verifier::SvidVerifier;
+use crate::token::jws;
+use crate::{IdentityError, proof_digest};
 
 /// What is known of a connection before any request.
 #[derive(Clone, Debug, Default)]
@@ -19,11 +23,14 @@ pub struct ConnectionFacts<'a> {
     pub unix_peer: Option<UnixPeer>,
 }
 
-/// The facts of a connection, kept for its requests.
-#[derive(Clone, Debug, Default)]
+/// The facts of a connection, and what its chain said of them. Kept for its requests.
+#[derive(Clone, Debug)]
 pub struct ConnectionProofs {
     certificates: Arc<[CertificateDer<'static>]>,
     unix_peer: Option<UnixPeer>,
+    /// The chain that gave the verdicts, one for each of its attestors, with the attestor's epoch.
+    chain: u64,
+    verdicts: Vec<(u64, Verdict)>,
 }
 
 /// What came of attestation.
@@ -40,19 +47,39 @@ pub enum Outcome {
 /// A listener's `authenticate`: attestors in order.
 #[derive(Debug)]
 pub struct Chain {
-    attestors: Vec<(Arc<str>, Arc<dyn Attestor>)>,
+    id: u64,
+    clock: Arc<dyn Clock>,
+    attestors: Vec<Arc<dyn Attestor>>,
 }
 
 impl Chain {
-    pub(crate) fn new(attestors: Vec<(Arc<str>, Arc<dyn Attestor>)>) -> Self {
-        Self { attestors }
+    pub(crate) fn new(clock: Arc<dyn Clock>, attestors: Vec<Arc<dyn Attestor>>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), clock, attestors }
     }
 
     /// A verifier for the TLS server, if a certificate can be a proof here. It takes a connection without
     /// a certificate (the next attestor may know the caller), refuses one with a bad certificate during the
     /// handshake, and follows the bundles as they change.
+    ///
+    /// [`IdentityError::of_handshake`] finds the reason in a failed handshake.
     pub fn client_verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
-        None
+        let attestors: Vec<_> =
+            self.attestors.iter().filter(|it| it.evidence() == Evidence::Certificate).cloned().collect();
+        if attestors.is_empty() {
+            return None;
+        }
+        let judge = move |chain: &[CertificateDer<'static>]| {
+            for attestor in &attestors {
+                match attestor.attest_certificates(chain) {
+                    Verdict::Attested(_) => return Ok(()),
+                    Verdict::Refused(error) => return Err(error),
+                    Verdict::Absent => {}
+                }
+            }
+            Err(UNKNOWN_TRUST_DOMAIN)
+        };
+        Some(Arc::new(SvidVerifier::new(Box::new(judge))))
     }
 
     /// Whether a token in the request can be a proof here.
@@ -70,18 +97,85 @@ impl Chain {
         self.has(Evidence::Certificate) || self.takes_unix_peer()
     }
 
-    /// Keeps what a connection shows, and judges it. Call once per connection, after the handshake.
+    /// Keeps what a connection shows, and judges it. Call once per connection, after the handshake, also after one
+    /// that resumed a session: its certificates are judged here against the bundles of now.
     pub fn attest_connection(&self, facts: &ConnectionFacts<'_>) -> ConnectionProofs {
-        ConnectionProofs { certificates: facts.certificates.into(), unix_peer: facts.unix_peer.clone() }
+        let mut proofs = ConnectionProofs {
+            certificates: facts.certificates.into(),
+            unix_peer: facts.unix_peer.clone(),
+            chain: self.id,
+            verdicts: Vec::new(),
+        };
+        // The epoch is read first: a change in between makes the verdict old.
+        proofs.verdicts = self.attestors.iter().map(|it| (it.epoch(), judge(&**it, &proofs))).collect();
+        proofs
     }
 
     /// Says who makes a request: walks the attestors in order, an absent proof leads to the next, a bad one
     /// to refusal (no downgrade).
-    pub async fn attest(&self, _connection: &ConnectionProofs, _token: Option<&[u8]>) -> Outcome {
-        Outcome::Absent
+    ///
+    /// `token` is what the request shows as a proof, without `Bearer`. For a slot that may hold something else, such
+    /// as that of an API key, ask [`crate::looks_like_token`] first. A token that no attestor knows the issuer of is
+    /// bad. What holds for a connection is judged again when bundles change, when the proof ends, and
+    /// when `connection` was made by the chain of an earlier generation.
+    pub async fn attest(&self, connection: &ConnectionProofs, token: Option<&[u8]>) -> Outcome {
+        let mut shown: Option<(claviger_contract::ProofDigest, Option<_>)> = None;
+        for (at, attestor) in self.attestors.iter().enumerate() {
+            if attestor.evidence() != Evidence::Token {
+                match self.verdict(at, &**attestor, connection) {
+                    Verdict::Attested(attested) => return Outcome::Attested(attested),
+                    Verdict::Refused(error) => return Outcome::Refused(error),
+                    Verdict::Absent => continue,
+                }
+            }
+            let Some(token) = token else { continue };
+            let (digest, claims) = shown.get_or_insert_with(|| (proof_digest(&digest(&SHA256, token)), None));
+            if let Some(attested) = attestor.recall_token(digest) {
+                return Outcome::Attested(attested);
+            }
+            let claims = claims.get_or_insert_with(|| jws::peek_claims(token));
+            let Some(claims) = claims else { return Outcome::Refused(NO_TOKEN) };
+            if attestor.owns_token(claims) {
+                return match attestor.attest_token(token, *digest).await {
+                    Ok(attested) => Outcome::Attested(attested),
+                    Err(error) => Outcome::Refused(error),
+                };
+            }
+        }
+        if !connection.certificates.is_empty() && self.has(Evidence::Certificate) {
+            return Outcome::Refused(UNKNOWN_TRUST_DOMAIN);
+        }
+        if shown.is_some() { Outcome::Refused(IdentityError::UnknownIssuer) } else { Outcome::Absent }
+    }
+
+    fn verdict(&self, at: usize, attestor: &dyn Attestor, connection: &ConnectionProofs) -> Verdict {
+        let verdict = match connection.verdicts.get(at) {
+            Some((epoch, verdict)) if connection.chain == self.id && *epoch == attestor.epoch() => verdict.clone(),
+            _ => judge(attestor, connection),
+        };
+        match verdict {
+            Verdict::Attested(attested) if attested.proof.expires_at.is_some_and(|ends| self.clock.now() >= ends) => {
+                Verdict::Refused(IdentityError::Expired)
+            }
+            other => other,
+        }
     }
 
     fn has(&self, evidence: Evidence) -> bool {
-        self.attestors.iter().any(|(_, attestor)| attestor.evidence() == evidence)
+        self.attestors.iter().any(|attestor| attestor.evidence() == evidence)
+    }
+}
+
+const UNKNOWN_TRUST_DOMAIN: IdentityError =
+    IdentityError::Untrusted("no attestor of this listener knows the trust domain");
+const NO_TOKEN: IdentityError = IdentityError::Malformed("not a JWS in compact serialisation");
+
+fn judge(attestor: &dyn Attestor, connection: &ConnectionProofs) -> Verdict {
+    match (attestor.evidence(), &connection.unix_peer) {
+        (Evidence::Certificate, _) if !connection.certificates.is_empty() => {
+            attestor.attest_certificates(&connection.certificates)
+        }
+        (Evidence::UnixPeer, Some(peer)) => attestor.attest_peer(peer),
+        (Evidence::Certificate | Evidence::UnixPeer | Evidence::Token, _) => Verdict::Absent,
     }
 }

@@ -8,8 +8,23 @@ mod attestors;
 mod chain;
 mod error;
 mod os;
+mod svid;
+mod token;
+mod trust_domains;
+mod watched;
 
 pub use attestors::{Attestors, IdentityEnv};
 pub use chain::{Chain, ConnectionFacts, ConnectionProofs, Outcome};
 pub use error::IdentityError;
 pub use os::UnixPeer;
+pub use token::jws::looks_like_token;
+
+/// A SHA-256 digest as the key of a proof.
+fn proof_digest(digest: &aws_lc_rs::digest::Digest) -> claviger_contract::ProofDigest {
+    let mut bytes = [0; 32];
+    // SHA-256 has 32 bytes; the copy is written so that it cannot panic.
+    for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    claviger_contract::ProofDigest(bytes)
+}
