@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
 /// Sessions that one configuration remembers, over all its hosts.
@@ -18,15 +19,7 @@ const SESSIONS_MAX: usize = 256;
 #[derive(Clone)]
 pub struct TrustRoots(Arc<RootCertStore>);
 
-/// A client certificate for mutual TLS with an upstream.
-pub(crate) struct ClientCertificate {
-    /// Leaf first.
-    pub(crate) chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
-    pub(crate) key: PrivateKeyDer<'static>,
-}
-
-/// Why roots or a client certificate are unusable.
+/// Why roots are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The text is not PEM.
@@ -43,7 +36,7 @@ pub enum TrustError {
         /// What is wrong with it.
         source: rustls::Error,
     },
-    /// A client certificate and its key do not fit together, or TLS cannot be set up.
+    /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
 }
@@ -83,19 +76,22 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// TLS 1.2 and 1.3 towards an upstream, verified against `roots` and the name that is dialled.
 ///
-/// Sessions are resumed only within the returned value, so that neither another client certificate
-/// nor other roots ever inherit one. `alpn` is in order of preference.
+/// Sessions are resumed only within the returned value, so that neither another client certificate nor
+/// other roots ever inherit one. `alpn` is in order of preference; `certificate` is for mutual TLS.
 pub(crate) fn client_config(
     roots: &TrustRoots,
     alpn: &[&[u8]],
-    certificate: Option<ClientCertificate>,
+    certificate: Option<Arc<CertifiedKey>>,
 ) -> Result<Arc<ClientConfig>, TrustError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TrustError::Setup)?
         .with_root_certificates(Arc::clone(&roots.0));
     let mut config = match certificate {
-        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(TrustError::Setup)?,
+        Some(certificate) => {
+            certificate.keys_match().map_err(TrustError::Setup)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)))
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();

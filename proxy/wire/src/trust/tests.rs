@@ -1,3 +1,5 @@
+use rustls::pki_types::PrivateKeyDer;
+
 use super::*;
 
 fn certificate() -> (String, rcgen::KeyPair) {
@@ -45,11 +47,12 @@ fn settings_of_a_client() {
 fn a_client_certificate_must_fit_its_key() {
     let (pem, key) = certificate();
     let (_, other) = certificate();
-    let own = |key: &rcgen::KeyPair| ClientCertificate {
-        chain: CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().unwrap(),
-        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    let own = |key: &rcgen::KeyPair| {
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Some(Arc::new(CertifiedKey::new(chain, provider().key_provider.load_private_key(key).unwrap())))
     };
-    let config = client_config(&TrustRoots::bundled(), &[], Some(own(&key))).unwrap();
+    let config = client_config(&TrustRoots::bundled(), &[], own(&key)).unwrap();
     assert!(config.client_auth_cert_resolver.has_certs());
-    assert!(matches!(client_config(&TrustRoots::bundled(), &[], Some(own(&other))), Err(TrustError::Setup(_))));
+    assert!(matches!(client_config(&TrustRoots::bundled(), &[], own(&other)), Err(TrustError::Setup(_))));
 }
