@@ -23,9 +23,9 @@ async fn openai_sdk_against_llama() {
     let ca = TestCa::new();
     let llama = Llama::start(&ca, "llm.test", KEY).await;
     let cases = [
-        ("over TLS", format!("https://localhost:{}/v1", llama.endpoint().addr.port()), KEY, 200),
+        ("over TLS", llama.endpoint().url_by_address("/v1"), KEY, 200),
         ("cleartext", format!("http://{}/v1", llama.cleartext()), KEY, 200),
-        ("wrong key", format!("https://localhost:{}/v1", llama.endpoint().addr.port()), WRONG_KEY, 401),
+        ("wrong key", llama.endpoint().url_by_address("/v1"), WRONG_KEY, 401),
     ];
     for (case, base, key, status) in cases {
         let client = Client::python("openai_chat.py").trust(&ca.path());
@@ -46,7 +46,7 @@ async fn anthropic_sdk_against_llama() {
         ("wrong key", "ANTHROPIC_API_KEY", WRONG_KEY, 401),
     ];
     for (case, variable, key, status) in cases {
-        let base = format!("https://localhost:{}", llama.endpoint().addr.port());
+        let base = llama.endpoint().url_by_address("");
         let client = Client::python("anthropic_messages.py").trust(&ca.path());
         let ran = client.env("ANTHROPIC_BASE_URL", base).env(variable, key).run().await.ok();
         check_sdk(case, &ran.json(), ["message", "stream"], status);
@@ -102,7 +102,7 @@ async fn git_clone_and_push() {
     let repository = git.repository("notes");
     let cases = [(format!("builder:{WRONG_KEY}@"), false), (String::new(), false), (format!("builder:{KEY}@"), true)];
     for (credentials, works) in cases {
-        let url = format!("https://{credentials}localhost:{}/notes.git", git.endpoint().addr.port());
+        let url = format!("https://{credentials}{}/notes.git", git.endpoint().addr);
         let ran = Client::shell("git_round_trip.sh").trust(&ca.path()).arg(url).run().await;
         assert_eq!(ran.status.success(), works, "{credentials:?}: {}\n{}", ran.stderr, git.log());
         assert_eq!(ran.stdout.contains("without a password"), works, "{credentials:?}: {}", ran.stdout);
@@ -192,7 +192,7 @@ async fn python_http_clients_against_envoy() {
     let oidc = oidc(&ca).await;
     let api = JwtApi::start(&ca, "api.test", &oidc).await;
     let (token, _) = token(&ca, &oidc, KEY, SecretIn::Post).await;
-    let url = format!("https://localhost:{}/v1/things", api.endpoint().addr.port());
+    let url = api.endpoint().url_by_address("/v1/things");
     let client = Client::python("http_get.py").trust(&ca.path()).arg(url);
     let result = client.env("TOKEN", token["access_token"].as_str().unwrap()).run().await.ok().json();
     for (library, version) in [("requests", "HTTP/1.1"), ("httpx", "HTTP/1.1"), ("httpx_h2", "HTTP/2")] {

@@ -13,7 +13,7 @@
 //!
 //! [`Client`] runs an unmodified client in an otherwise empty environment.
 
-mod ca;
+pub mod ca;
 mod client;
 mod envoy;
 mod git;

@@ -106,6 +106,11 @@ impl Endpoint {
         format!("https://{}{path}", self.authority())
     }
 
+    /// The same by address, which its certificate carries too: for a client that can't be told where a name leads.
+    pub fn url_by_address(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
     /// The argument of curl's `--resolve` that leads this name here.
     pub fn curl_resolve(&self) -> String {
         format!("{}:{}", self.authority(), self.addr.ip())
