@@ -59,6 +59,8 @@ pub(crate) struct Data {
     pub(crate) set: RuleSet,
     /// By service: every candidate in order of rank (denies, then by priority, then by the file).
     pub(crate) ranked: Vec<Vec<Candidate>>,
+    /// What an index out of range is called; none is ever made.
+    nothing: Arc<str>,
 }
 
 impl Data {
@@ -71,7 +73,7 @@ impl Data {
         set: RuleSet,
     ) -> Self {
         let ranked = candidate::rank(&set, services.len());
-        Self { generation, trust_domain, services, hosts, workloads, set, ranked }
+        Self { generation, trust_domain, services, hosts, workloads, set, ranked, nothing: "".into() }
     }
 
     pub(crate) fn instance(&self, id: InstanceId) -> Option<&Instance> {
@@ -83,26 +85,23 @@ impl Data {
     }
 
     pub(crate) fn service_name(&self, id: InstanceId) -> &Arc<str> {
-        self.instance(id).and_then(|instance| self.services.get(instance.service)).map_or(nothing(), ServiceRoute::name)
+        self.instance(id)
+            .and_then(|instance| self.services.get(instance.service))
+            .map_or(&self.nothing, ServiceRoute::name)
     }
 
     pub(crate) fn rule_name(&self, id: InstanceId) -> &Arc<str> {
-        self.rule_of(id).map_or(nothing(), |rule| &rule.name)
+        self.rule_of(id).map_or(&self.nothing, |rule| &rule.name)
     }
 
     pub(crate) fn operation_text(&self, id: OperationId) -> &Arc<str> {
-        self.set.operations.get(id as usize).map_or(nothing(), |operation| &operation.text)
+        self.set.operations.get(id as usize).map_or(&self.nothing, |operation| &operation.text)
     }
 
     pub(crate) fn credential(&self, id: InstanceId) -> &CredentialUse {
         // An index that is out of range cannot be made; if it were, nothing is injected.
         self.instance(id).map_or(&CredentialUse::None, |instance| &instance.credential)
     }
-}
-
-fn nothing() -> &'static Arc<str> {
-    static NOTHING: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
-    &NOTHING
 }
 
 impl Policy {

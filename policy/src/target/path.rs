@@ -10,6 +10,21 @@ pub(super) fn check(text: &str, mode: PathMode) -> Result<usize, TargetError> {
     if !text.starts_with('/') {
         return Err(TargetError::NotAbsolute);
     }
+    check_bytes(text)?;
+    let path_end = text.find('?').unwrap_or(text.len());
+    let (path, query) = text.split_at(path_end);
+    check_structure(path, mode)?;
+    check_escapes(query)?;
+    Ok(path_end)
+}
+
+/// Checks a path alone, as a pattern or a prefix has it.
+pub(crate) fn check_path(path: &str, mode: PathMode) -> Result<(), TargetError> {
+    check_bytes(path)?;
+    check_structure(path, mode)
+}
+
+fn check_bytes(text: &str) -> Result<(), TargetError> {
     for byte in text.bytes() {
         match byte {
             0..=0x1f | 0x7f => return Err(TargetError::Control),
@@ -19,15 +34,10 @@ pub(super) fn check(text: &str, mode: PathMode) -> Result<usize, TargetError> {
             _ => {}
         }
     }
-    let path_end = text.find('?').unwrap_or(text.len());
-    let (path, query) = text.split_at(path_end);
-    check_path(path, mode)?;
-    check_escapes(query)?;
-    Ok(path_end)
+    Ok(())
 }
 
-/// Checks a path that has only printable ASCII.
-pub(crate) fn check_path(path: &str, mode: PathMode) -> Result<(), TargetError> {
+fn check_structure(path: &str, mode: PathMode) -> Result<(), TargetError> {
     let opaque = mode == PathMode::Opaque;
     check_escapes(path)?;
     for byte in path.bytes() {

@@ -1,0 +1,5 @@
+use claviger_policy::Grant;
+
+fn main() {
+    let _: Grant = Default::default();
+}
