@@ -36,7 +36,8 @@ fn text(length: usize) -> Vec<u8> {
 
 fn key(length: usize) -> Secret {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let random = noise(length).into_iter().map(|byte| alphabet[usize::from(byte) % alphabet.len()]);
+    let random =
+        noise(length).into_iter().map(|byte| alphabet.get(usize::from(byte) % alphabet.len()).copied().unwrap_or(b'-'));
     Secret::new(b"sk-proj-".iter().copied().chain(random).collect())
 }
 

@@ -15,6 +15,9 @@ mod query;
 mod settings;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 
