@@ -38,7 +38,7 @@ fn setup(teams: usize, rules: usize, services: usize, principals: usize) -> Setu
     let bounds: Vec<Bound> = fleet.principals().iter().map(|principal| policy.bind(principal)).collect();
     let bound = start.elapsed() / u32::try_from(principals).unwrap();
     println!("{:>6} rules: compiled in {compiled:.1?}, one binding takes {bound:.1?}", teams * rules);
-    let requests = fleet.cases(20_000).iter().map(|case| (case.caller, case.target(&policy), case.method.clone()));
+    let requests = fleet.cases(20_000).into_iter().map(|case| (case.caller, case.target(&policy), case.method));
     Setup { rules: teams * rules, requests: requests.collect(), policy, bounds }
 }
 

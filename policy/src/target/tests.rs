@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
 
 use proptest::prelude::*;
 
