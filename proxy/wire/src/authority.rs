@@ -58,13 +58,26 @@ pub enum AuthorityError {
     OutsideScope(Host),
     /// A certificate could not be written or signed.
     #[error("failed to sign a certificate: {0}")]
-    Sign(#[from] rcgen::Error),
+    Sign(rcgen::Error),
     /// TLS could not be set up with a leaf.
     #[error("failed to set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
     /// The system's source of randomness or its cryptography failed.
     #[error("the cryptographic library failed")]
     Crypto,
+}
+
+// By hand: the text of the cause is in ours, so it is not the `source` too.
+impl From<rcgen::Error> for AuthorityError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Sign(error)
+    }
+}
+
+impl From<rustls::Error> for AuthorityError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
 }
 
 impl From<aws_lc_rs::error::Unspecified> for AuthorityError {

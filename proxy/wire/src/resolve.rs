@@ -28,6 +28,8 @@ const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 4_096;
 /// One look-up; the system's own resolver may try several servers for longer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A look-up that ends with the runtime of another asker is asked again.
+const TRIES_MAX: usize = 3;
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 8;
 /// The next address is tried when the one before it has not answered for so long (RFC 8305 §8).
@@ -51,12 +53,12 @@ pub enum DialError {
         reason: Arc<str>,
     },
     /// Every address failed; this is the last failure.
-    #[error("failed to connect to `{address}`: {source}")]
+    #[error("failed to connect to `{address}`: {cause}")]
     Connect {
         /// The address that was tried last.
         address: SocketAddr,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Neither a connection nor a failure in time.
     #[error("no connection to `{authority}` within {} ms", .timeout.as_millis())]
@@ -121,16 +123,20 @@ enum State {
 }
 
 impl State {
+    fn is_live(&self) -> bool {
+        match self {
+            // An outcome that is there but was never stored comes from a runtime that was shut down.
+            Self::Asked(flight) => flight.peek().is_none(),
+            Self::Known { until, .. } => Instant::now() < *until,
+        }
+    }
+
     /// What a caller waits for or takes, unless it has to ask itself.
     fn flight(&self) -> Option<Flight> {
-        match self {
-            // An answer that is there but was never stored comes from a runtime that was shut down.
-            Self::Asked(flight) if flight.peek().is_none() => Some(flight.clone()),
-            Self::Known { answer, until } if Instant::now() < *until => {
-                Some(std::future::ready(Some(answer.clone())).boxed().shared())
-            }
-            Self::Asked(_) | Self::Known { .. } => None,
-        }
+        self.is_live().then(|| match self {
+            Self::Asked(flight) => flight.clone(),
+            Self::Known { answer, .. } => std::future::ready(Some(answer.clone())).boxed().shared(),
+        })
     }
 }
 
@@ -211,11 +217,12 @@ impl std::fmt::Debug for Resolver {
 impl Inner {
     /// One look-up per name at a time, whoever asks, and it goes on when its first asker gives up.
     async fn ask(self: &Arc<Self>, host: &Host) -> Answer {
-        loop {
+        for _ in 0..TRIES_MAX {
             if let Some(answer) = self.join(host).await {
                 return answer;
             }
         }
+        Err("the look-up was given up".into())
     }
 
     fn join(self: &Arc<Self>, host: &Host) -> Flight {
@@ -223,7 +230,7 @@ impl Inner {
             return flight;
         }
         if self.names.len() >= NAMES_MAX {
-            self.names.retain(|_, state| state.flight().is_some());
+            self.names.retain(|_, state| state.is_live());
         }
         let room = self.names.len() < NAMES_MAX;
         match self.names.entry(host.clone()) {
@@ -275,7 +282,7 @@ async fn open(address: SocketAddr) -> Result<TcpStream, DialError> {
         SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
         Ok(stream)
     };
-    connected.await.map_err(|source| DialError::Connect { address, source })
+    connected.await.map_err(|cause| DialError::Connect { address, cause })
 }
 
 #[cfg(test)]

@@ -29,12 +29,12 @@ pub enum TrustError {
     #[error("there is no certificate in it")]
     Empty,
     /// A certificate cannot serve as a root.
-    #[error("certificate {position} cannot be a root: {source}")]
+    #[error("certificate {position} cannot be a root: {cause}")]
     Root {
         /// Counted from 1.
         position: usize,
         /// What is wrong with it.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
@@ -55,7 +55,7 @@ impl TrustRoots {
         let mut store = RootCertStore::empty();
         for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
             let certificate = certificate.map_err(TrustError::Pem)?;
-            store.add(certificate).map_err(|source| TrustError::Root { position: index + 1, source })?;
+            store.add(certificate).map_err(|cause| TrustError::Root { position: index + 1, cause })?;
         }
         if store.is_empty() { Err(TrustError::Empty) } else { Ok(Self(Arc::new(store))) }
     }

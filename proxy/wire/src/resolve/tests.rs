@@ -158,6 +158,14 @@ fn a_lookup_that_died_with_its_runtime_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_lookup_that_panics_is_a_failure() {
+    let (script, resolver) = scripted(&[], TRIES_MAX);
+    let error = resolver.resolve(&host("a.test"), &AddressGuard::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "`a.test` does not resolve: the look-up was given up");
+    assert_eq!(script.asked.load(Ordering::SeqCst), TRIES_MAX);
+}
+
+#[tokio::test]
 async fn dials_what_was_resolved_with_its_options_set() {
     let (listener, port) = listener().await;
     let (script, resolver) = scripted(&[Ok(&["10.0.0.1", "127.0.0.1"])], 1);
