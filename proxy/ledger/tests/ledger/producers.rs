@@ -52,9 +52,11 @@ fn four_cores_write_each_request_once() {
     assert_eq!((ledger.stats().records, ledger.stats().lost), (400_000, 0));
     let mut seen: HashMap<String, u32> = HashMap::new();
     for file in crate::support::files(folder.path()) {
-        for record in records(&file) {
-            let step = if record.kind() == "decided" { 1 } else { 100 };
-            *seen.entry(record.text("id").unwrap().to_owned()).or_default() += step;
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            // Not parsed, as that takes long: the chain was verified above.
+            let (_, id) = line.split_once("\"id\":\"").unwrap();
+            let step = if line.contains("\"type\":\"decided\"") { 1 } else { 100 };
+            *seen.entry(id[..32].to_owned()).or_default() += step;
         }
     }
     assert_eq!(seen.len(), 200_000);
