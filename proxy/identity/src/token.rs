@@ -9,5 +9,9 @@ pub(crate) mod key;
 pub(crate) mod key_set;
 pub(crate) mod key_source;
 pub(crate) mod remote;
+pub(crate) mod roca;
 pub(crate) mod template;
 pub(crate) mod verified;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod wycheproof;

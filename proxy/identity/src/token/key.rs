@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::jws::{Jws, decode};
+use super::roca;
 
 /// A key that tokens are verified with.
 #[derive(Clone, Debug)]
@@ -111,6 +112,9 @@ fn rsa(n: &str, e: &str) -> Option<(Vec<Algorithm>, Material)> {
     }
     // An exponent of 1 makes every signature its own message.
     if exponent == [1] {
+        return None;
+    }
+    if roca::has_fingerprint(&modulus) {
         return None;
     }
     let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);

@@ -1,0 +1,19 @@
+//! The attestors as a listener uses them: a configuration text, a chain, proofs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod arbitrary;
+mod chain;
+mod handshake;
+mod jwt;
+mod jwt_svid;
+mod remote;
+mod settings;
+mod support;
+mod unix_peer;
+mod x509;
