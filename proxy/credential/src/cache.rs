@@ -1,8 +1,195 @@
-//! Leases at hand.
+//! Leases at hand: the look-up takes no lock that is held across an await and allocates nothing.
+//!
+//! ```text
+//! minted ──── served ────┬─ refresh_at ── served, one refresh under way ──┬─ ends_at ── waits for a mint
+//!                        │                                                │
+//!                 75–85 % of its life                      expiry less a margin, or end of the proof
+//! ```
+
+mod flight;
+mod slot;
+
+use std::sync::Arc;
+
+use claviger_contract::Attested;
+use claviger_contract::event::{CredentialEvent, CredentialEventKind};
+use claviger_contract::{Clock, Event, EventSink};
+use dashmap::DashMap;
+
+use self::slot::{Held, Slot};
+use crate::digest::Digest;
+use crate::error::CredentialError;
+use crate::lease::{Lease, LeaseAnswer, LeaseFuture};
+use crate::source::Source;
+
+/// Leases that one credential keeps for different callers; the least recently used go first.
+const KEYED_MAX: usize = 10_000;
+/// Between two mints that a 401 caused, in milliseconds: an upstream that refuses every value must not
+/// make the issuer mint one per request.
+const INVALIDATION_INTERVAL_MS: i64 = 30_000;
 
 /// Under which a lease is kept within its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     /// One value for everyone.
     Shared,
+    /// One per digest of what the mint takes from the caller.
+    #[allow(dead_code, reason = "for sources that exchange the caller's own proof")]
+    Caller(Digest),
 }
+
+/// The leases of one credential. Outlives a reload that leaves the credential as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    shared: Arc<Slot>,
+    keyed: DashMap<Digest, Arc<Slot>>,
+}
+
+/// A credential at work: its source, its cache, and what both need.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) name: Arc<str>,
+    pub(crate) source: Arc<dyn Source>,
+    /// The hosts in the configuration; the lease may go where these and the value's own allow.
+    pub(crate) hosts: Option<Vec<crate::BoundHost>>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl Keeper {
+    /// A lease for this caller: at once if one is at hand, else when the mint that is under way ends.
+    pub(crate) fn lease(self: &Arc<Self>, caller: &Attested) -> LeaseAnswer {
+        let now = self.clock.now_ms();
+        match self.source.key(caller) {
+            Key::Shared => self.serve(&self.cache.shared, None, now),
+            Key::Caller(digest) => {
+                if proof_end_ms(caller).is_some_and(|end| now >= end) {
+                    return refuse(CredentialError::ProofEnded(self.name.clone()));
+                }
+                let slot = self.keyed_slot(digest);
+                self.serve(&slot, Some(caller), now)
+            }
+        }
+    }
+
+    fn serve(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) -> LeaseAnswer {
+        if let Some(held) = slot.held.load().as_ref()
+            && now < held.lease.ends_at_ms
+        {
+            slot.touch(now);
+            if now >= held.refresh_at_ms {
+                self.refresh(slot, caller, now);
+            }
+            return LeaseAnswer::Ready(held.lease.clone());
+        }
+        self.wait(slot, caller, now)
+    }
+
+    fn keyed_slot(&self, digest: Digest) -> Arc<Slot> {
+        let keyed = &self.cache.keyed;
+        if let Some(slot) = keyed.get(&digest) {
+            return slot.clone();
+        }
+        if keyed.len() >= KEYED_MAX {
+            self.evict();
+        }
+        keyed.entry(digest).or_default().clone()
+    }
+
+    /// Drops the tenth that was used least recently: rarely, so that its cost spreads over many inserts.
+    fn evict(&self) {
+        let keyed = &self.cache.keyed;
+        let mut used: Vec<(i64, Digest)> = keyed.iter().map(|entry| (entry.used_at_ms(), *entry.key())).collect();
+        let tenth = used.len() / 10 + 1;
+        if tenth < used.len() {
+            used.select_nth_unstable(tenth);
+        }
+        for (_, digest) in used.into_iter().take(tenth) {
+            keyed.remove(&digest);
+        }
+    }
+
+    /// Upstream refused the value: the next request mints, unless that was tried shortly before.
+    pub(crate) fn invalidate(&self, lease: &Lease) {
+        let slot = match lease.key {
+            Key::Shared => self.cache.shared.clone(),
+            Key::Caller(digest) => match self.cache.keyed.get(&digest) {
+                Some(slot) => slot.clone(),
+                None => return,
+            },
+        };
+        let now = self.clock.now_ms();
+        if slot.invalidate(lease, now, INVALIDATION_INTERVAL_MS) {
+            self.emit(CredentialEventKind::Invalidated, Some(lease), Some("upstream answered 401".into()));
+        }
+    }
+
+    /// Puts in a value that was read while the configuration loaded.
+    pub(crate) fn seed(&self, lease: Lease, revision: u64) {
+        let slot = &self.cache.shared;
+        let flight = slot.flight();
+        let lease = Arc::new(lease);
+        let kind = self.install(slot, &lease, i64::MAX, revision);
+        drop(flight);
+        self.emit(kind, Some(&lease), None);
+    }
+
+    /// Whether a lease is held for everyone that was read at this revision.
+    pub(crate) fn holds(&self, revision: u64) -> bool {
+        self.cache.shared.held.load().as_ref().is_some_and(|held| held.revision == revision)
+    }
+
+    /// Once a second: reads again what was changed where it is stored, refreshes what is in use and near
+    /// its end, and wipes what has ended.
+    pub(crate) fn tick(self: &Arc<Self>) {
+        let now = self.clock.now_ms();
+        let slot = &self.cache.shared;
+        if let Some(held) = slot.held.load_full() {
+            let changed = held.revision != self.source.revision();
+            if changed || (now >= held.refresh_at_ms && slot.used_at_ms() >= held.minted_at_ms) {
+                self.refresh(slot, None, now);
+            }
+            slot.drop_ended(now);
+        }
+        // Refreshed by their callers' requests only: the proof that a mint needs comes with them.
+        self.cache.keyed.retain(|_, slot| {
+            slot.drop_ended(now);
+            slot.is_wanted(now)
+        });
+    }
+
+    /// Puts a lease into its slot; the caller holds the slot's lock, and emits the event afterwards.
+    fn install(&self, slot: &Slot, lease: &Arc<Lease>, refresh_at_ms: i64, revision: u64) -> CredentialEventKind {
+        let held = Held { lease: lease.clone(), refresh_at_ms, minted_at_ms: self.clock.now_ms(), revision };
+        match slot.held.swap(Some(Arc::new(held))) {
+            Some(_) => CredentialEventKind::Refreshed,
+            None => CredentialEventKind::Minted,
+        }
+    }
+
+    fn emit(&self, kind: CredentialEventKind, lease: Option<&Lease>, detail: Option<Arc<str>>) {
+        self.events.emit(Event::Credential(CredentialEvent {
+            at_ms: self.clock.now_ms(),
+            credential: self.name.clone(),
+            version: lease.map(|lease| lease.stamp.version.clone()),
+            kind,
+            principal: lease.and_then(|lease| lease.principal.clone()),
+            expires_at: lease.and_then(|lease| lease.expires_at),
+            detail,
+        }));
+    }
+}
+
+fn proof_end_ms(caller: &Attested) -> Option<i64> {
+    caller.proof.expires_at.map(|seconds| seconds.saturating_mul(1_000))
+}
+
+fn refuse(error: CredentialError) -> LeaseAnswer {
+    let future: LeaseFuture = Box::pin(std::future::ready(Err(error)));
+    LeaseAnswer::Wait(future)
+}
+
+#[cfg(test)]
+mod tests;

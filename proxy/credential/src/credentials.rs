@@ -3,11 +3,17 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_contract::{Attested, Clock, EventSink, Outbound};
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 
+use crate::cache::Keeper;
+use crate::digest::Digest;
+use crate::settings::{self, CredentialSettings};
+use crate::source::SourceEnv;
+use crate::store::{StoreEnv, Stores};
 use crate::{CredentialError, Lease, LeaseAnswer};
 
 /// What credentials need of the process around them.
@@ -41,11 +47,27 @@ pub struct ServiceSecret {
 /// All credentials of one configuration, with their caches.
 #[derive(Debug)]
 pub struct Credentials {
-    by_name: HashMap<Arc<str>, ()>,
+    keepers: Arc<HashMap<Arc<str>, Entry>>,
 }
 
+#[derive(Debug)]
+struct Entry {
+    keeper: Arc<Keeper>,
+    digest: Digest,
+    facts: CredentialFacts,
+    fields: Vec<Arc<str>>,
+}
+
+/// How often stores are asked whether a value changed.
+const TICK: Duration = Duration::from_secs(1);
+
 impl Credentials {
-    /// Takes the root keys `store` and `credential`.
+    /// Takes the root keys `store` and `credential`. Whatever is wrong is in `out`; the credentials that
+    /// are right are in the result all the same, so that others can be checked against them.
+    ///
+    /// Secrets of local stores are read here, so that a missing one is found before a request needs it;
+    /// they are read again within about a second of a change. A credential whose configuration is that of
+    /// `previous` keeps its leases.
     pub fn take(
         root: &mut Table,
         shorthands: Vec<ServiceSecret>,
@@ -53,24 +75,92 @@ impl Credentials {
         previous: Option<&Credentials>,
         out: &mut Diagnostics,
     ) -> Self {
-        let _ = (root, shorthands, env, previous, out);
-        Self { by_name: HashMap::new() }
+        let stores = Stores::take(root, &StoreEnv { state_dir: &env.state_dir }, out);
+        let settings = settings::take(root, shorthands, &SourceEnv { stores: &stores, env }, out);
+        let entries = settings.into_iter().map(|settings| {
+            let entry = Entry::new(settings, env, previous);
+            (entry.keeper.name.clone(), entry)
+        });
+        let keepers = Arc::new(entries.collect::<HashMap<_, _>>());
+        if !keepers.is_empty() {
+            let keepers = Arc::downgrade(&keepers);
+            env.runtime.spawn(async move {
+                let mut ticks = tokio::time::interval(TICK);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    let Some(keepers) = keepers.upgrade() else { return };
+                    keepers.values().for_each(|entry| entry.keeper.tick());
+                }
+            });
+        }
+        Self { keepers }
     }
 
-    /// What policy knows of the credentials.
+    /// What policy knows of the credentials, by name.
     pub fn facts(&self) -> Vec<CredentialFacts> {
-        Vec::new()
+        let mut facts: Vec<_> = self.keepers.values().map(|entry| entry.facts.clone()).collect();
+        facts.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+        facts
     }
 
-    /// A lease, at once if one is at hand.
+    /// The names of a credential's fields: what `from = "…"` of an injection may say.
+    pub fn fields(&self, name: &str) -> Option<&[Arc<str>]> {
+        self.keepers.get(name).map(|entry| entry.fields.as_slice())
+    }
+
+    /// A lease of the credential that the grant names: at once, without waiting or allocating, if a good
+    /// one is held; else it is minted once for all who wait.
     pub fn lease(&self, name: &str, grant: &Grant, attested: &Attested) -> LeaseAnswer {
-        let _ = (grant, attested, self.by_name.get(name));
-        let error = CredentialError::Unknown(name.into());
-        LeaseAnswer::Wait(Box::pin(std::future::ready(Err(error))))
+        // The binding is checked against the grant's target where the lease is injected.
+        let _ = grant;
+        self.lease_for(name, attested)
     }
 
-    /// Upstream refused the value (401).
+    pub(crate) fn lease_for(&self, name: &str, attested: &Attested) -> LeaseAnswer {
+        match self.keepers.get(name) {
+            Some(entry) => entry.keeper.lease(attested),
+            None => {
+                let error = CredentialError::Unknown(name.into());
+                LeaseAnswer::Wait(Box::pin(std::future::ready(Err(error))))
+            }
+        }
+    }
+
+    /// Upstream refused the value (401). If it is renewable and still the current one, the next request
+    /// mints anew; at most once in 30 seconds.
     pub fn invalidate(&self, lease: &Arc<Lease>) {
-        let _ = lease;
+        if let Some(entry) = self.keepers.get(&lease.stamp.name) {
+            entry.keeper.invalidate(lease);
+        }
     }
 }
+
+impl Entry {
+    fn new(settings: CredentialSettings, env: &CredentialEnv, previous: Option<&Credentials>) -> Self {
+        let CredentialSettings { name, taken, configured, hosts, digest } = settings;
+        let before = previous.and_then(|previous| previous.keepers.get(name.value.as_str()));
+        let keeper = Arc::new(Keeper {
+            name: name.value.as_str().into(),
+            source: taken.source,
+            hosts: configured,
+            cache: before
+                .filter(|entry| entry.digest == digest)
+                .map_or_else(Arc::default, |entry| entry.keeper.cache.clone()),
+            clock: env.clock.clone(),
+            events: env.events.clone(),
+            runtime: env.runtime.clone(),
+        });
+        if let Some((minted, revision)) = taken.seed
+            && !keeper.holds(revision)
+            && let Ok(lease) = keeper.make_lease(minted, None)
+        {
+            keeper.seed(lease, revision);
+        }
+        let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
+        Self { keeper, digest, facts, fields: taken.fields }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -143,6 +143,9 @@ pub enum SourceError {
         /// What is wrong with it; never a part of it.
         why: &'static str,
     },
+    /// What was minted has ended before it could be used.
+    #[error("the value had expired when it arrived")]
+    Ended,
     /// The mint was given up, because the proxy is stopping or a part of it failed.
     #[error("the mint was given up")]
     Aborted,
@@ -171,6 +174,7 @@ impl SourceError {
             },
             Self::Refused { .. } => "issuer_refused",
             Self::Answer { .. } => "issuer_answer_invalid",
+            Self::Ended => "value_expired",
             Self::Aborted => "mint_aborted",
         }
     }
@@ -181,7 +185,12 @@ impl SourceError {
             Self::Store { cause: StoreError::NotFound(_), .. } => true,
             // The operator bound the secret anew, away from here.
             Self::Binding { .. } | Self::NoHostLeft { .. } => true,
-            Self::Store { .. } | Self::Call(_) | Self::Refused { .. } | Self::Answer { .. } | Self::Aborted => false,
+            Self::Store { .. }
+            | Self::Call(_)
+            | Self::Refused { .. }
+            | Self::Answer { .. }
+            | Self::Ended
+            | Self::Aborted => false,
         }
     }
 
@@ -194,6 +203,7 @@ impl SourceError {
             | Self::NoHostLeft { .. }
             | Self::Call(_)
             | Self::Answer { .. }
+            | Self::Ended
             | Self::Aborted => None,
         }
     }

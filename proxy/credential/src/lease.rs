@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use claviger_contract::Secret;
 use claviger_contract::event::CredentialStamp;
-use claviger_policy::Target;
+use claviger_policy::{SpiffeId, Target};
 
 use crate::binding::BoundHost;
+use crate::cache::Key;
+use crate::injection::RenderedCache;
 use crate::{CredentialError, EchoGuard};
 
 /// The value of a credential (one, or several named fields), with its version, its end and the hosts it
@@ -20,19 +22,40 @@ pub struct Lease {
     pub(crate) fields: Vec<(Arc<str>, Secret)>,
     /// Seconds since the Unix epoch.
     pub(crate) expires_at: Option<i64>,
+    /// Handed out before this only; the expiry less a margin for the way, or the end of the proof.
+    pub(crate) ends_at_ms: i64,
     pub(crate) hosts: Vec<BoundHost>,
     pub(crate) guard: Option<Arc<EchoGuard>>,
     pub(crate) renewable: bool,
+    /// For whom it was minted, if not for everyone.
+    pub(crate) principal: Option<SpiffeId>,
     /// Where the cache holds it.
-    pub(crate) key: crate::cache::Key,
+    pub(crate) key: Key,
     /// Header values that injections made of the fields.
-    pub(crate) rendered: crate::injection::RenderedCache,
+    pub(crate) rendered: RenderedCache,
 }
 
 /// The name of the only value of a credential without named fields.
 pub(crate) const ONLY_FIELD: &str = "value";
 
 impl Lease {
+    /// A lease of minted fields, with its guard compiled. Without an expiry it has no end.
+    pub(crate) fn new(stamp: CredentialStamp, fields: Vec<(Arc<str>, Secret)>, hosts: Vec<BoundHost>) -> Self {
+        let guard = EchoGuard::new(&fields.iter().map(|(_, value)| value).collect::<Vec<_>>());
+        Self {
+            stamp,
+            fields,
+            expires_at: None,
+            ends_at_ms: i64::MAX,
+            hosts,
+            guard: (!guard.is_empty()).then(|| Arc::new(guard)),
+            renewable: false,
+            principal: None,
+            key: Key::Shared,
+            rendered: RenderedCache::default(),
+        }
+    }
+
     /// Which credential, in which version.
     pub fn stamp(&self) -> &CredentialStamp {
         &self.stamp
@@ -72,19 +95,9 @@ impl Lease {
     /// A lease for tests of injections; hosts as [`BoundHost::parse`] reads them.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, fields: &[(&str, &str)], hosts: &[&str]) -> Self {
-        let fields: Vec<_> =
-            fields.iter().map(|(name, value)| (Arc::from(*name), Secret::from((*value).to_owned()))).collect();
-        let guard = EchoGuard::new(&fields.iter().map(|(_, value)| value).collect::<Vec<_>>());
-        Self {
-            stamp: CredentialStamp { name: name.into(), version: "1".into() },
-            fields,
-            expires_at: None,
-            hosts: hosts.iter().map(|host| BoundHost::parse(host).unwrap()).collect(),
-            guard: (!guard.is_empty()).then(|| Arc::new(guard)),
-            renewable: false,
-            key: crate::cache::Key::Shared,
-            rendered: Default::default(),
-        }
+        let fields = fields.iter().map(|(name, value)| ((*name).into(), Secret::from((*value).to_owned()))).collect();
+        let hosts = hosts.iter().map(|host| BoundHost::parse(host).unwrap()).collect();
+        Self::new(CredentialStamp { name: name.into(), version: "1".into() }, fields, hosts)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What to inject: secret stores, credential sources, the lease cache and injections.
 //!
-//! A `secret://STORE/NAME` reference is read by a store (`SealedStore` is the embedded one); a source
+//! A `secret://STORE/NAME` reference is read by a store ([`SealedStore`] is the embedded one); a source
 //! turns references into a value with an expiry; the cache holds it as a [`Lease`] and hands it out
 //! without waiting; `inject` alone writes it into a request, after it checked the lease's binding.
 //!
@@ -10,13 +10,24 @@
 mod binding;
 mod cache;
 mod credentials;
+mod digest;
 mod error;
+#[cfg(test)]
+mod fixture;
 pub mod guard;
 pub mod injection;
 mod lease;
+mod os;
+mod reference;
+mod settings;
+mod source;
+mod store;
 
 pub use binding::{BoundHost, BoundHostError};
 pub use credentials::{CredentialEnv, Credentials, ServiceSecret};
 pub use error::{CredentialError, SourceError, StoreError};
 pub use guard::{EchoGuard, EchoScanner};
+pub use injection::{InjectError, Injected, InjectionPlan, inject};
 pub use lease::{Lease, LeaseAnswer, LeaseFuture};
+pub use reference::{ReferenceError, SecretReference};
+pub use store::sealed::{SealedEntry, SealedStore};

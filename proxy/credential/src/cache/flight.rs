@@ -1,0 +1,196 @@
+//! The mint: one at a time per slot, on the control runtime, so that it outlives the request that asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_contract::Attested;
+use claviger_contract::event::{CredentialEventKind, CredentialStamp};
+use tokio::sync::watch;
+
+use super::slot::{Failure, Flight, Landing, Slot};
+use super::{Keeper, Key, proof_end_ms, refuse};
+use crate::binding::{BoundHost, intersect, list};
+use crate::digest::{random_fraction, random_hex};
+use crate::error::{CredentialError, SourceError};
+use crate::lease::{Lease, LeaseAnswer};
+use crate::source::Minted;
+
+/// The first wait after a failure; it doubles with each further one, in milliseconds.
+const BACK_OFF_FIRST_MS: i64 = 500;
+/// The longest wait, in milliseconds.
+const BACK_OFF_MAX_MS: i64 = 30_000;
+/// For a whole mint, however many calls it makes.
+const MINT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A lease ends this much before its expiry, for the request's way to the upstream and for clocks that
+/// differ; a tenth of its life at most.
+const MARGIN_MAX_MS: i64 = 5_000;
+
+impl Keeper {
+    /// Starts a mint for a lease that is still good; nobody waits for it.
+    pub(super) fn refresh(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) {
+        let Some(mut flight) = slot.try_flight() else { return };
+        let backing_off = flight.failure.as_ref().is_some_and(|failure| now < failure.retry_at_ms);
+        if flight.running().is_none() && !backing_off {
+            self.start(slot, &mut flight, caller);
+        }
+    }
+
+    /// Joins the mint under way or starts one; while a failure is fresh, its error is the answer.
+    pub(super) fn wait(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) -> LeaseAnswer {
+        let mut flight = slot.flight();
+        // One may have landed since the caller looked.
+        if let Some(lease) = slot.good(now) {
+            return LeaseAnswer::Ready(lease);
+        }
+        slot.touch(now);
+        let landing = match (flight.running(), &flight.failure) {
+            (Some(running), _) => running.clone(),
+            (None, Some(failure)) if now < failure.retry_at_ms => return refuse(self.failed(failure.cause.clone())),
+            (None, _) => self.start(slot, &mut flight, caller),
+        };
+        drop(flight);
+        let keeper = self.clone();
+        LeaseAnswer::Wait(Box::pin(async move { keeper.landed(landing).await }))
+    }
+
+    async fn landed(&self, mut landing: watch::Receiver<Landing>) -> Result<Arc<Lease>, CredentialError> {
+        let aborted = || self.failed(Arc::new(SourceError::Aborted));
+        let landed = landing.wait_for(Option::is_some).await.map_err(|_| aborted())?.clone();
+        let lease = landed.unwrap_or_else(|| Err(aborted()))?;
+        // Whoever is slow to wake up must not use what ended meanwhile.
+        if self.clock.now_ms() >= lease.ends_at_ms {
+            return Err(self.failed(Arc::new(SourceError::Ended)));
+        }
+        Ok(lease)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        flight: &mut Flight,
+        caller: Option<&Attested>,
+    ) -> watch::Receiver<Landing> {
+        let sender = flight.start();
+        let landing = sender.subscribe();
+        let (keeper, slot, caller) = (self.clone(), slot.clone(), caller.cloned());
+        self.runtime.spawn(async move {
+            // Before the read: what changes during it is noticed by the next look.
+            let revision = keeper.source.revision();
+            let minting = tokio::time::timeout(MINT_TIMEOUT, keeper.source.mint(caller.as_ref()));
+            let minted = minting.await.unwrap_or(Err(SourceError::Aborted));
+            let lease = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
+            // The mint is over before the waiting are told, so that none of them can join it again.
+            let landed = keeper.land(&slot, lease, revision);
+            sender.send_replace(Some(landed));
+        });
+        landing
+    }
+
+    /// Puts the outcome into the slot.
+    fn land(
+        &self,
+        slot: &Slot,
+        lease: Result<Lease, SourceError>,
+        revision: u64,
+    ) -> Result<Arc<Lease>, CredentialError> {
+        let now = self.clock.now_ms();
+        let lease = lease.and_then(|lease| if now < lease.ends_at_ms { Ok(lease) } else { Err(SourceError::Ended) });
+        let mut flight = slot.flight();
+        flight.end();
+        match lease {
+            Ok(lease) => {
+                flight.failure = None;
+                let lease = Arc::new(lease);
+                let refresh_at_ms = refresh_at_ms(now, lease.ends_at_ms);
+                let former = self.install(slot, &lease, refresh_at_ms, revision);
+                drop(flight);
+                self.emit(former, Some(&lease), None);
+                Ok(lease)
+            }
+            Err(cause) => {
+                let cause = Arc::new(cause);
+                let count = flight.failure.as_ref().map_or(1, |failure| failure.count.saturating_add(1));
+                let retry_at_ms = now.saturating_add(back_off_ms(count, &cause));
+                flight.failure = Some(Failure { cause: cause.clone(), count, retry_at_ms });
+                let gone = cause.is_removal().then(|| slot.held.swap(None)).flatten();
+                drop(flight);
+                self.report(slot, &cause, gone.as_ref().map(|held| &*held.lease), count, now);
+                Err(self.failed(cause))
+            }
+        }
+    }
+
+    fn report(&self, slot: &Slot, cause: &SourceError, gone: Option<&Lease>, count: u32, now: i64) {
+        self.emit(CredentialEventKind::Failed, None, Some(cause.to_string().into()));
+        if let Some(lease) = gone {
+            let detail = "the secret was removed or bound elsewhere";
+            self.emit(CredentialEventKind::Invalidated, Some(lease), Some(detail.into()));
+        }
+        // Once per run of failures: each of them has its own record above.
+        if count == 1
+            && let Some(lease) = slot.good(now)
+        {
+            self.emit(CredentialEventKind::ServedStale, Some(&lease), None);
+        }
+    }
+
+    /// A lease of what was minted: bound to the hosts that both the value and the configuration allow.
+    pub(crate) fn make_lease(&self, minted: Minted, caller: Option<&Attested>) -> Result<Lease, SourceError> {
+        let hosts = self.narrow(minted.hosts)?;
+        let version = minted.version.unwrap_or_else(|| random_hex().into());
+        let stamp = CredentialStamp { name: self.name.clone(), version };
+        let now = self.clock.now_ms();
+        let usable_until = minted.expires_at_ms.map(|end| end - (end.saturating_sub(now) / 10).clamp(0, MARGIN_MAX_MS));
+        let ends = usable_until.into_iter().chain(caller.and_then(proof_end_ms));
+        Ok(Lease {
+            expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
+            ends_at_ms: ends.min().unwrap_or(i64::MAX),
+            renewable: self.source.is_renewable(),
+            key: caller.map_or(Key::Shared, |caller| self.source.key(caller)),
+            principal: caller.map(|caller| caller.principal.id.clone()),
+            ..Lease::new(stamp, minted.fields, hosts)
+        })
+    }
+
+    fn narrow(&self, bound: Option<Vec<BoundHost>>) -> Result<Vec<BoundHost>, SourceError> {
+        let both = match (&bound, &self.hosts) {
+            (Some(bound), Some(configured)) => intersect(bound, configured),
+            (Some(only), None) | (None, Some(only)) => only.clone(),
+            (None, None) => Vec::new(),
+        };
+        if both.is_empty() {
+            let show = |hosts: &Option<Vec<BoundHost>>| match hosts.as_deref() {
+                Some([]) | None => "no host".to_owned(),
+                Some(hosts) => list(hosts),
+            };
+            return Err(SourceError::NoHostLeft { sealed: show(&bound), configured: show(&self.hosts) });
+        }
+        Ok(both)
+    }
+
+    fn failed(&self, cause: Arc<SourceError>) -> CredentialError {
+        CredentialError::Failed { name: self.name.clone(), cause }
+    }
+}
+
+/// At 75 to 85 percent of the life that is left: replicas that started together do not refresh together.
+fn refresh_at_ms(now: i64, ends_at_ms: i64) -> i64 {
+    if ends_at_ms == i64::MAX {
+        return i64::MAX;
+    }
+    now.saturating_add(fraction(ends_at_ms.saturating_sub(now), 0.75 + 0.1 * random_fraction()))
+}
+
+/// 0.5 to 1 times 500 ms, 1 s, 2 s, … 30 s; longer if the issuer asks for it, up to the same 30 s.
+fn back_off_ms(count: u32, cause: &SourceError) -> i64 {
+    let doubled = BACK_OFF_FIRST_MS.saturating_mul(1_i64 << count.saturating_sub(1).min(16)).min(BACK_OFF_MAX_MS);
+    let asked = cause.retry_after().and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(0);
+    fraction(doubled, 0.5 + 0.5 * random_fraction()).max(asked.min(BACK_OFF_MAX_MS))
+}
+
+/// A part of a span; `part` is from 0 to 1.
+fn fraction(span_ms: i64, part: f64) -> i64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a span of at most years, in ms")]
+    let ms = (span_ms as f64 * part) as i64;
+    ms
+}

@@ -1,0 +1,123 @@
+//! The place of one lease, and what is known of the mint that fills it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::error::{CredentialError, SourceError};
+use crate::lease::Lease;
+
+/// What those who wait for a mint are told; `None` until it ends.
+pub(super) type Landing = Option<Result<Arc<Lease>, CredentialError>>;
+
+/// A lease and when to think of the next.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) lease: Arc<Lease>,
+    pub(super) refresh_at_ms: i64,
+    pub(super) minted_at_ms: i64,
+    /// The source's revision before the value was read.
+    pub(super) revision: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) held: ArcSwapOption<Held>,
+    flight: Mutex<Flight>,
+    used_at_ms: AtomicI64,
+}
+
+/// The mint under way, and the failures since the last good one.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    running: Option<watch::Receiver<Landing>>,
+    pub(super) failure: Option<Failure>,
+    invalidated_at_ms: Option<i64>,
+}
+
+/// Why the last mint failed, and when to try again.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) cause: Arc<SourceError>,
+    pub(super) count: u32,
+    pub(super) retry_at_ms: i64,
+}
+
+impl Slot {
+    /// Never held across an await; what it guards is whole between statements, also after a panic.
+    pub(super) fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For requests that have a good lease: they do not wait for each other.
+    pub(super) fn try_flight(&self) -> Option<MutexGuard<'_, Flight>> {
+        self.flight.try_lock().ok()
+    }
+
+    pub(super) fn touch(&self, now: i64) {
+        // Written only when it changes much, so that cores do not pass the cache line back and forth.
+        if now.wrapping_sub(self.used_at_ms.load(Ordering::Relaxed)) >= 100 {
+            self.used_at_ms.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn used_at_ms(&self) -> i64 {
+        self.used_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// The lease, if it may still be handed out.
+    pub(super) fn good(&self, now: i64) -> Option<Arc<Lease>> {
+        self.held.load().as_ref().filter(|held| now < held.lease.ends_at_ms).map(|held| held.lease.clone())
+    }
+
+    /// Lets go of a lease that has ended, so that its value is wiped.
+    pub(super) fn drop_ended(&self, now: i64) {
+        if self.held.load().as_ref().is_some_and(|held| now >= held.lease.ends_at_ms) {
+            // Under the lock, so that a lease that lands meanwhile is not dropped in its place.
+            let _flight = self.flight();
+            if self.good(now).is_none() {
+                self.held.store(None);
+            }
+        }
+    }
+
+    /// Whether the slot still has anything to say: a lease, a mint under way, or a back-off.
+    pub(super) fn is_wanted(&self, now: i64) -> bool {
+        let flight = self.flight();
+        self.held.load().is_some()
+            || flight.running().is_some()
+            || flight.failure.as_ref().is_some_and(|failure| now < failure.retry_at_ms)
+    }
+
+    /// Drops the lease if it is the one held and no invalidation came shortly before; says whether it did.
+    pub(super) fn invalidate(&self, lease: &Lease, now: i64, interval_ms: i64) -> bool {
+        let mut flight = self.flight();
+        let current = self.held.load().as_ref().is_some_and(|held| held.lease.stamp == lease.stamp);
+        let recently = flight.invalidated_at_ms.is_some_and(|at| now.wrapping_sub(at) < interval_ms);
+        if !lease.renewable || !current || recently {
+            return false;
+        }
+        flight.invalidated_at_ms = Some(now);
+        self.held.store(None);
+        true
+    }
+}
+
+impl Flight {
+    /// The mint under way. One whose task died (its runtime stopped) is none.
+    pub(super) fn running(&self) -> Option<&watch::Receiver<Landing>> {
+        self.running.as_ref().filter(|running| running.has_changed().is_ok())
+    }
+
+    pub(super) fn start(&mut self) -> watch::Sender<Landing> {
+        let (sender, receiver) = watch::channel(None);
+        self.running = Some(receiver);
+        sender
+    }
+
+    pub(super) fn end(&mut self) {
+        self.running = None;
+    }
+}

@@ -1,0 +1,59 @@
+//! What is asked of the operating system: permissions, locks, durable writes. Unix.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a directory and its missing parents, for the owner only. One that exists stays as it is.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens (or creates) a file and waits until no one else holds its lock; it ends with the value.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Writes a file (mode 0600) so that a reader or a crash sees the old content or the new, never a part.
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // Writers hold a lock, so that one temporary name is enough; what a crash left is overwritten.
+    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)
+        });
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written?;
+    sync_dir(folder)
+}
+
+/// Makes renames and removals in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The permission bits.
+pub(crate) fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+/// A number that changes when a file is written or replaced, without reading it; 0 if there is none.
+pub(crate) fn revision(path: &Path) -> u64 {
+    let Ok(found) = std::fs::metadata(path) else { return 0 };
+    let mut hasher = DefaultHasher::new();
+    (found.dev(), found.ino(), found.size()).hash(&mut hasher);
+    (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,81 @@
+//! How a credential's value is had. A new source is one file here and one line in [`KINDS`].
+
+mod oauth2;
+mod static_value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use claviger_contract::{Attested, Secret};
+use claviger_policy::document::{Diagnostics, Located, Table};
+
+use crate::CredentialEnv;
+use crate::binding::BoundHost;
+use crate::cache::Key;
+use crate::digest::Digest;
+use crate::error::SourceError;
+use crate::store::Stores;
+
+pub(crate) use static_value::take_shorthand;
+
+/// What a source yields.
+#[derive(Debug)]
+pub(crate) struct Minted {
+    /// By name; a single value is called [`ONLY_FIELD`](crate::lease::ONLY_FIELD).
+    pub(crate) fields: Vec<(Arc<str>, Secret)>,
+    /// Milliseconds since the Unix epoch; `None` if the value has no end of its own.
+    pub(crate) expires_at_ms: Option<i64>,
+    /// Where the value may go, if what it was read from says so.
+    pub(crate) hosts: Option<Vec<BoundHost>>,
+    /// The store's version; without one, the cache makes a random one.
+    pub(crate) version: Option<Arc<str>>,
+}
+
+/// Makes or reads the value of one credential.
+#[async_trait]
+pub(crate) trait Source: Send + Sync + fmt::Debug {
+    /// Under which key a value that was minted for this caller is kept: shared, or the digest of every
+    /// input that the mint takes from the caller.
+    fn key(&self, caller: &Attested) -> Key {
+        let _ = caller;
+        Key::Shared
+    }
+
+    /// Makes a value. The caller is given only for keys that are not shared, so that a shared value
+    /// cannot depend on who asked first.
+    async fn mint(&self, caller: Option<&Attested>) -> Result<Minted, SourceError>;
+
+    /// Whether a 401 is worth another mint.
+    fn is_renewable(&self) -> bool;
+
+    /// Changes when a new value can be read; asked every second, so it is cheap.
+    fn revision(&self) -> u64 {
+        0
+    }
+}
+
+/// What sources need while their settings are taken.
+pub(crate) struct SourceEnv<'a> {
+    pub(crate) stores: &'a Stores,
+    pub(crate) env: &'a CredentialEnv,
+}
+
+/// A source, made from its settings.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) source: Arc<dyn Source>,
+    /// Over everything that the settings say.
+    pub(crate) digest: Digest,
+    /// The names of the fields that it will yield.
+    pub(crate) fields: Vec<Arc<str>>,
+    /// Where the values that it read may go, and the reference that says so.
+    pub(crate) bound: Option<(Vec<BoundHost>, Located<String>)>,
+    /// The value, where it could be read at load, and the source's revision before that.
+    pub(crate) seed: Option<(Minted, u64)>,
+}
+
+type Take = fn(&mut Table, &SourceEnv<'_>, &mut Diagnostics) -> Option<Taken>;
+
+/// Every kind of source.
+pub(crate) const KINDS: &[(&str, Take)] = &[("static", static_value::take), ("oauth2", oauth2::settings::take)];

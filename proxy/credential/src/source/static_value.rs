@@ -1,0 +1,164 @@
+//! `kind = "static"`: a value that stands in a store, or several under names of their own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use claviger_contract::Attested;
+use claviger_policy::document::{Diagnostics, Located, Table, Value};
+
+use super::{Minted, Source, SourceEnv, Taken};
+use crate::binding::{BoundHost, intersect};
+use crate::digest::Digester;
+use crate::error::{SourceError, StoreError};
+use crate::lease::ONLY_FIELD;
+use crate::store::{SecretHandle, Stored};
+
+#[derive(Debug)]
+struct StaticSource {
+    fields: Vec<(Arc<str>, SecretHandle)>,
+}
+
+#[async_trait]
+impl Source for StaticSource {
+    async fn mint(&self, _: Option<&Attested>) -> Result<Minted, SourceError> {
+        let mut read = Vec::with_capacity(self.fields.len());
+        for (name, handle) in &self.fields {
+            read.push((name.clone(), handle.read().await?));
+        }
+        Ok(join(read))
+    }
+
+    /// Reading once more yields the same; a value that was rotated is noticed by its revision.
+    fn is_renewable(&self) -> bool {
+        false
+    }
+
+    fn revision(&self) -> u64 {
+        join_revisions(self.fields.iter().map(|(_, handle)| handle.revision()))
+    }
+}
+
+/// Rotated, so that two files that change places do not cancel each other out.
+fn join_revisions(revisions: impl IntoIterator<Item = u64>) -> u64 {
+    revisions.into_iter().fold(0, |all: u64, one| all.rotate_left(1) ^ one)
+}
+
+/// One value for the lease: it may go where all of its fields may.
+fn join(read: Vec<(Arc<str>, Stored)>) -> Minted {
+    let versions: Option<Vec<&str>> = read.iter().map(|(_, stored)| stored.version.as_deref()).collect();
+    let version = versions.map(|versions| versions.join(".").into());
+    let hosts = read.iter().filter_map(|(_, stored)| stored.hosts.clone()).reduce(|a, b| intersect(&a, &b));
+    let fields = read.into_iter().map(|(name, stored)| (name, stored.value)).collect();
+    Minted { fields, expires_at_ms: None, hosts, version }
+}
+
+/// Takes `value`: a reference, or a table of named ones.
+pub(super) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<Taken> {
+    let key = table.key_of("value");
+    if !table.has("value") {
+        table.missing("value", out);
+    }
+    let item = table.take("value")?;
+    let written: Vec<(Arc<str>, Located<String>)> = match item.value {
+        Value::String(value) => vec![(ONLY_FIELD.into(), Located { value, location: item.location })],
+        Value::Table(fields) => {
+            let place = fields.location().clone();
+            let fields: Vec<_> = fields.into_entries();
+            if fields.is_empty() {
+                out.error(&place, key, "the table names no field").help("write `value = { NAME = \"secret://…\" }`");
+                return None;
+            }
+            let one = |(name, item): (Located<String>, claviger_policy::document::Item)| {
+                item.into_string(out).map(|text| (name.value.into(), text))
+            };
+            fields.into_iter().map(one).collect::<Option<_>>()?
+        }
+        _ => {
+            out.error(&item.location, key, "expected a reference or a table of references")
+                .help("write `value = \"secret://STORE/NAME\"`");
+            return None;
+        }
+    };
+    make(written, &key, "SERVICE", env, out)
+}
+
+/// `[service.NAME] secret = "secret://…"`.
+pub(crate) fn take_shorthand(
+    service: &str,
+    reference: Located<String>,
+    env: &SourceEnv<'_>,
+    out: &mut Diagnostics,
+) -> Option<Taken> {
+    make(vec![(ONLY_FIELD.into(), reference)], &format!("service.{service}.secret"), service, env, out)
+}
+
+fn make(
+    written: Vec<(Arc<str>, Located<String>)>,
+    key: &str,
+    service: &str,
+    env: &SourceEnv<'_>,
+    out: &mut Diagnostics,
+) -> Option<Taken> {
+    let named = written.len() > 1 || written.iter().any(|(name, _)| &**name != ONLY_FIELD);
+    let mut digester = Digester::new("source static");
+    let (mut fields, mut read, mut revisions, mut bound) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let mut complete = true;
+    for (name, text) in &written {
+        let key = if named { format!("{key}.{name}") } else { key.to_owned() };
+        let Some(handle) = env.stores.find(text, &key, out) else {
+            complete = false;
+            continue;
+        };
+        digester = digester.field(name, env.stores.digest_of(&handle));
+        revisions.push(handle.revision());
+        match handle.read_now() {
+            Some(Ok(stored)) => {
+                warn(&stored, text, &key, out);
+                bound = narrow(bound, &stored, text);
+                read.push((name.clone(), stored));
+            }
+            Some(Err(error)) => {
+                unreadable(&error, &handle, text, &key, service, out);
+                complete = false;
+            }
+            None => {}
+        }
+        fields.push((name.clone(), handle));
+    }
+    let seed = (read.len() == fields.len()).then(|| (join(read), join_revisions(revisions)));
+    let names = fields.iter().map(|(name, _)| name.clone()).collect();
+    let source = Arc::new(StaticSource { fields });
+    complete.then(|| Taken { source, digest: digester.finish(), fields: names, bound, seed })
+}
+
+type Bound = Option<(Vec<BoundHost>, Located<String>)>;
+
+fn narrow(bound: Bound, stored: &Stored, text: &Located<String>) -> Bound {
+    match (bound, &stored.hosts) {
+        (Some((hosts, text)), Some(more)) => Some((intersect(&hosts, more), text)),
+        (None, Some(hosts)) => Some((hosts.clone(), text.clone())),
+        (bound, None) => bound,
+    }
+}
+
+/// What a store has to say about a value that it yielded.
+pub(super) fn warn(stored: &Stored, text: &Located<String>, key: &str, out: &mut Diagnostics) {
+    if let Some(warning) = &stored.warning {
+        out.warning(&text.location, key, warning.clone()).help("run `chmod o-r` on it, or seal the value instead");
+    }
+}
+
+/// A secret that cannot be read at load, with the command that mends it.
+pub(super) fn unreadable(
+    error: &SourceError,
+    handle: &SecretHandle,
+    text: &Located<String>,
+    key: &str,
+    service: &str,
+    out: &mut Diagnostics,
+) {
+    let diagnostic = out.error(&text.location, key, error.to_string());
+    if matches!(error, SourceError::Store { cause: StoreError::NotFound(_), .. }) {
+        diagnostic.help(handle.advice(service));
+    }
+}

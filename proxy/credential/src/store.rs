@@ -1,0 +1,108 @@
+//! Where values are read. A new store is one file here and one line in [`KINDS`].
+
+mod bindings;
+mod env;
+pub(crate) mod field;
+mod file;
+mod registry;
+pub(crate) mod sealed;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use claviger_contract::Secret;
+use claviger_policy::document::Location;
+
+pub(crate) use registry::{StoreEnv, Stores};
+
+use crate::SourceError;
+use crate::binding::BoundHost;
+use crate::error::StoreError;
+use crate::reference::SecretReference;
+
+/// The longest value that a store yields, in bytes.
+pub(crate) const VALUE_MAX: usize = 64 * 1024;
+
+/// A value as its store holds it.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) value: Secret,
+    /// Where it may go, if the store knows: sealed with it, or declared for its name.
+    pub(crate) hosts: Option<Vec<BoundHost>>,
+    /// The store's own version, if it has any.
+    pub(crate) version: Option<Arc<str>>,
+    /// For the operator, at load.
+    pub(crate) warning: Option<String>,
+}
+
+/// A place that holds values by name.
+#[async_trait]
+pub(crate) trait SecretStore: Send + Sync + fmt::Debug {
+    /// The name as this store knows it, once per configuration: a file's path made absolute, or an error.
+    fn resolve(&self, name: &str, written: &Location) -> Result<String, StoreError>;
+
+    /// Reads without a network, while a configuration loads; `None` for a store that has to be asked
+    /// over one: its secrets are first read by a mint.
+    fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>>;
+
+    /// Reads on the control runtime. A local read takes well under a millisecond and is made in place.
+    async fn read(&self, name: &str) -> Result<Stored, StoreError> {
+        self.read_now(name).unwrap_or_else(|| Err(StoreError::NotFound(name.to_owned())))
+    }
+
+    /// Changes when the value may have changed; asked every second, so it is cheap. Constant where only
+    /// a read can tell.
+    fn revision(&self, name: &str) -> u64;
+
+    /// What to do about a secret that is not there.
+    fn advice(&self, name: &str, service: &str) -> String;
+}
+
+/// A reference whose store is known.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretHandle {
+    pub(crate) reference: SecretReference,
+    store: Arc<dyn SecretStore>,
+    name: String,
+}
+
+impl SecretHandle {
+    /// `None` where only a mint can read it.
+    pub(crate) fn read_now(&self) -> Option<Result<Stored, SourceError>> {
+        Some(self.store.read_now(&self.name)?.and_then(|stored| self.select(stored)).map_err(|e| self.error(e)))
+    }
+
+    pub(crate) async fn read(&self) -> Result<Stored, SourceError> {
+        self.store.read(&self.name).await.and_then(|stored| self.select(stored)).map_err(|e| self.error(e))
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.store.revision(&self.name)
+    }
+
+    /// What to do about a secret that is not there; `service` is put into commands.
+    pub(crate) fn advice(&self, service: &str) -> String {
+        self.store.advice(&self.name, service)
+    }
+
+    fn select(&self, stored: Stored) -> Result<Stored, StoreError> {
+        match self.reference.field() {
+            Some(field) => Ok(Stored { value: field::select(&stored.value, &self.name, field)?, ..stored }),
+            None => Ok(stored),
+        }
+    }
+
+    fn error(&self, cause: StoreError) -> SourceError {
+        SourceError::Store { reference: self.reference.to_string(), cause }
+    }
+}
+
+/// What every store asks of a value.
+fn check_length(name: &str, length: usize) -> Result<(), StoreError> {
+    match length {
+        0 => Err(StoreError::Empty(name.to_owned())),
+        1..=VALUE_MAX => Ok(()),
+        _ => Err(StoreError::TooLarge { name: name.to_owned(), max: VALUE_MAX }),
+    }
+}

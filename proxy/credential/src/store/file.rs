@@ -1,0 +1,123 @@
+//! `secret://file/PATH`: a file that holds one value. Relative paths resolve against the configuration
+//! file, or against `root` of a named store.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use claviger_contract::{Secret, path};
+use claviger_policy::document::{Diagnostics, Located, Location, Table};
+use zeroize::Zeroizing;
+
+use super::bindings::Bindings;
+use super::registry::{StoreEnv, Taken};
+use super::{SecretStore, Stored, VALUE_MAX, check_length};
+use crate::digest::Digester;
+use crate::error::StoreError;
+use crate::os;
+
+#[derive(Debug)]
+struct FileStore {
+    root: Option<PathBuf>,
+    bindings: Option<Bindings>,
+}
+
+/// Takes `root` and `bindings`.
+pub(super) fn take(table: Option<&mut Table>, _: &StoreEnv<'_>, out: &mut Diagnostics) -> Taken {
+    let (root, bindings) = match table {
+        Some(table) => {
+            let root = table.string("root", out).map(|root| path::resolve(&root));
+            if root.is_none() && table.has("bindings") {
+                out.error(table.location(), table.key_of("bindings"), "names need a `root` that they are relative to")
+                    .help("write `root = \"FOLDER\"`");
+            }
+            (root, Bindings::take(table, out))
+        }
+        None => (None, None),
+    };
+    let digest = Digester::new("store file")
+        .fields("root", root.iter().map(|root| root.display()))
+        .fields("binding", bindings.iter().flat_map(Bindings::texts))
+        .finish();
+    Taken::new(FileStore { root, bindings }, digest)
+}
+
+#[async_trait::async_trait]
+impl SecretStore for FileStore {
+    fn resolve(&self, name: &str, written: &Location) -> Result<String, StoreError> {
+        let resolved = match &self.root {
+            Some(_) if name.starts_with('/') => {
+                let why = "the store has a `root`; write a path below it, without a leading `/`";
+                return Err(StoreError::Name { name: name.to_owned(), why });
+            }
+            // Bindings go by the name, so it stays as it is; the parser has refused `..`.
+            Some(_) => PathBuf::from(name),
+            None => path::resolve(&Located { value: name.to_owned(), location: written.clone() }),
+        };
+        Ok(resolved.to_string_lossy().into_owned())
+    }
+
+    fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>> {
+        let hosts = self.bindings.as_ref().map(|bindings| bindings.hosts(name));
+        Some(read(&self.path(name)).map(|(value, warning)| Stored { value, hosts, version: None, warning }))
+    }
+
+    fn revision(&self, name: &str) -> u64 {
+        os::revision(&self.path(name))
+    }
+
+    fn advice(&self, name: &str, _: &str) -> String {
+        format!("write the value into `{}` (mode 0600)", self.path(name).display())
+    }
+}
+
+impl FileStore {
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.as_deref().unwrap_or(Path::new("")).join(name)
+    }
+}
+
+fn read(path: &Path) -> Result<(Secret, Option<String>), StoreError> {
+    let shown = path.display().to_string();
+    let missing = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::NotFound(shown.clone()),
+        _ => StoreError::io("open", path)(error),
+    };
+    let found = std::fs::metadata(path).map_err(missing)?;
+    // Opening a pipe would wait for a writer.
+    if !found.is_file() {
+        return Err(StoreError::NotAFile(path.to_owned()));
+    }
+    let file = File::open(path).map_err(StoreError::io("open", path))?;
+    // Room for one byte too many, so that the buffer never grows and leaves a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(VALUE_MAX + 3));
+    file.take(VALUE_MAX as u64 + 3).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    let value = without_newline(&bytes);
+    check_length(&shown, value.len())?;
+    let mode = os::mode(&found);
+    let warning = (mode & 0o004 != 0)
+        .then(|| format!("the secret file `{shown}` may be read by everyone on this machine (mode {mode:04o})"));
+    Ok((Secret::new(value.to_vec()), warning))
+}
+
+/// Editors and `echo` end a file with a newline that is no part of the value; one is taken off.
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    line.strip_suffix(b"\r").filter(|_| line.len() < bytes.len()).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_newline_is_taken_off() {
+        let check = |content: &str, value: &str| assert_eq!(without_newline(content.as_bytes()), value.as_bytes());
+        check("key", "key");
+        check("key\n", "key");
+        check("key\r\n", "key");
+        check("key\n\n", "key\n");
+        check("key\r", "key\r");
+        check("\n", "");
+    }
+}
