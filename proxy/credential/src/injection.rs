@@ -87,7 +87,7 @@ impl fmt::Debug for Injected {
 /// Writes the lease's values into the request, or empties their slots if there is no lease.
 ///
 /// `body` is the whole body where [`InjectionPlan::body_limit`] asks for it and it fits, else `None`; a body that
-/// policy judged is taken from the grant. The caller removes hop-by-hop headers **before** this, or a `Connection`
+/// policy judged is the grant's, which keeps it for a replay. The caller removes hop-by-hop headers **before** this, or a `Connection`
 /// header could name the injected one.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ impl fmt::Debug for Injected {
 /// Nothing may be sent: the lease is not the one of the grant or not bound to its target, a field is missing, a value
 /// cannot stand where it belongs, the client filled a slot that cannot be emptied, or no slot was found in the request.
 pub fn inject(
-    mut grant: Grant,
+    grant: Grant,
     lease: Option<Arc<Lease>>,
     plan: &InjectionPlan,
     mut head: Parts,
@@ -111,7 +111,8 @@ pub fn inject(
     {
         return Err(InjectError::NotBound);
     }
-    let body = grant.take_body().or(body);
+    // Not taken out: a replay after a 401 needs the bytes that were judged once more.
+    let body = grant.body().cloned().or(body);
     head.method = grant.method().clone();
     let body = write(plan, grant.target(), lease.as_deref(), &mut head, body)?;
     Ok(Injected { grant, lease, head, body })

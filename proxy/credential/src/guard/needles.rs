@@ -20,6 +20,8 @@ pub(super) struct Needles {
     groups: Vec<Vec<Form>>,
     /// `None` where the machine has no vector instructions, or there are too many heads for them.
     search: Option<packed::Searcher>,
+    /// Which bytes a form begins with, for the search without vector instructions.
+    first: [bool; 256],
     shortest: usize,
     longest: usize,
 }
@@ -44,7 +46,9 @@ impl Needles {
             }
         }
         let search = packed::Searcher::new(heads.iter());
-        Self { heads, groups, search, shortest, longest }
+        let begins = |byte: usize| heads.iter().any(|[first, ..]| usize::from(*first) == byte);
+        let first = std::array::from_fn(begins);
+        Self { heads, groups, search, first, shortest, longest }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,6 +65,9 @@ impl Needles {
     ///
     /// With `starts_below` less than the text's length the returned place means nothing.
     pub(super) fn scan(&self, text: &[u8], starts_below: usize, mut found: impl FnMut(Range<usize>)) -> usize {
+        if self.is_empty() {
+            return text.len();
+        }
         let searched = text.get(..starts_below.saturating_add(HEAD - 1)).unwrap_or(text);
         let mut live = text.len();
         let mut from = 0;
@@ -105,10 +112,10 @@ impl Needles {
             let hit = search.find_in(text, Span { start: from, end: text.len() })?;
             return Some((hit.start(), hit.pattern().as_usize()));
         }
-        let rest = text.get(from..)?;
-        rest.windows(HEAD).enumerate().find_map(|(at, window)| {
-            let group = self.heads.binary_search_by(|head| head.as_slice().cmp(window)).ok()?;
-            Some((from + at, group))
+        text.get(from..)?.windows(HEAD).enumerate().find_map(|(at, window)| {
+            let first = window.first().is_some_and(|byte| self.first.get(usize::from(*byte)) == Some(&true));
+            let group = first.then(|| self.heads.binary_search_by(|head| head.as_slice().cmp(window)).ok());
+            group.flatten().map(|group| (from + at, group))
         })
     }
 
