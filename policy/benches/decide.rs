@@ -4,7 +4,7 @@
 //! Besides criterion's estimates it prints the median and the 99th percentile of single decisions,
 //! which include about as much time as reading the clock takes; that is printed, too.
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
 #[path = "../tests/support/fleet.rs"]
@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use claviger_policy::{Bound, Context, Policy, Target};
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fleet::Fleet;
 use http::Method;
 
@@ -72,19 +72,16 @@ fn decide(criterion: &mut Criterion) {
         let count = setup.requests.len();
         percentiles("warm", &setup, |_| 0);
         percentiles("shuffled", &setup, |turn| turn % count);
-        let ask = |(caller, target, method): (usize, Target, Method)| {
-            setup.policy.decide(&setup.bounds[caller], target, method, &CONTEXT)
+        let ask = |(caller, target, method): &(usize, Target, Method)| {
+            setup.policy.decide(&setup.bounds[*caller], target.clone(), method.clone(), &CONTEXT)
         };
-        group.bench_function(BenchmarkId::new("warm", setup.rules), |bencher| {
-            bencher.iter_batched(|| setup.requests[0].clone(), ask, BatchSize::SmallInput);
-        });
+        group.bench_function(BenchmarkId::new("warm", setup.rules), |bencher| bencher.iter(|| ask(&setup.requests[0])));
         let mut turn = 0;
         group.bench_function(BenchmarkId::new("shuffled", setup.rules), |bencher| {
-            let next = || {
+            bencher.iter(|| {
                 turn = (turn + 1) % count;
-                setup.requests[turn].clone()
-            };
-            bencher.iter_batched(next, ask, BatchSize::SmallInput);
+                ask(&setup.requests[turn])
+            });
         });
     }
     group.finish();

@@ -8,7 +8,7 @@ use http::Method;
 
 use crate::condition::{Kind, Timed};
 use crate::pattern::{Probe, method_bit};
-use crate::policy::{Bound, Candidate, Data, Policy};
+use crate::policy::{Bound, Candidate, Claim, Data, Policy};
 use crate::rule::{Instance, Rule};
 use crate::value::Truth;
 use crate::{BodyFacts, Context, Decision, Denial, Effect, Grant, Observed, Pending, Reason, Target};
@@ -109,9 +109,8 @@ pub(crate) fn resolve(
 
 /// The service that claims the target, with the scheme that is spoken to it.
 pub(crate) fn service_of(policy: &Policy, target: &Target) -> Option<usize> {
-    let service = policy.service_at(target.authority(), target.path())?;
-    let speaks = policy.data().services.get(service).is_some_and(|service| service.scheme() == target.scheme());
-    speaks.then_some(service)
+    let claim = policy.data().claim(target.authority(), target.path())?;
+    (claim.scheme == target.scheme()).then_some(claim.service)
 }
 
 fn denial(
@@ -301,13 +300,7 @@ fn allow(winner: Candidate, until: i64, wanted: Option<usize>) -> Verdict {
 /// The body facts that rules for this request ask about.
 pub(crate) fn needs<'p>(bound: &'p Bound, target: &Target, method: &Method, context: &Context) -> Vec<&'p str> {
     let data = bound.data();
-    let path = target.path();
-    let service = data
-        .hosts
-        .claims(target.authority())
-        .map(|claim| claim.service)
-        .find(|service| data.services.get(*service).is_some_and(|service| service.claims_path(path)));
-    let Some(service) = service else { return Vec::new() };
+    let Some(Claim { service, .. }) = data.claim(target.authority(), target.path()) else { return Vec::new() };
     let question = Question::new(data, target, method, context, Body::Unasked);
     let candidates = bound.enforced(service).iter().chain(bound.observed(service));
     let rules = candidates

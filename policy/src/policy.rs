@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use candidate::Candidate;
-pub(crate) use hosts::HostIndex;
+pub(crate) use hosts::{Claim, HostIndex};
 
 use crate::rule::{Instance, Rule, RuleSet, Selected};
 use crate::target::{Authority, Scheme, Target, TargetError};
@@ -76,6 +76,11 @@ impl Data {
         Self { generation, trust_domain, services, hosts, workloads, set, ranked, nothing: "".into() }
     }
 
+    /// The claim of the service that has this host, port and path.
+    pub(crate) fn claim(&self, authority: &Authority, path: &str) -> Option<Claim> {
+        self.hosts.claims(authority).find(|claim| claim.has(path, &self.services))
+    }
+
     pub(crate) fn instance(&self, id: InstanceId) -> Option<&Instance> {
         self.set.instances.get(id as usize)
     }
@@ -137,10 +142,7 @@ impl Policy {
     }
 
     pub(crate) fn service_at(&self, authority: &Authority, path: &str) -> Option<usize> {
-        let claims = self.data.hosts.claims(authority);
-        claims
-            .map(|claim| claim.service)
-            .find(|service| self.data.services.get(*service).is_some_and(|service| service.claims_path(path)))
+        self.data.claim(authority, path).map(|claim| claim.service)
     }
 
     /// Whether any service claims this host and port, for CONNECT.

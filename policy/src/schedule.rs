@@ -104,7 +104,14 @@ fn take_days(table: &mut Table, out: &mut Diagnostics) -> Option<[bool; 7]> {
     let key = table.key_of("days");
     let mut days = [false; 7];
     let mut right = true;
-    for word in table.strings("days", out)? {
+    let words = table.take("days")?;
+    let location = words.location.clone();
+    let words = words.into_strings(out)?;
+    if words.is_empty() {
+        out.error(&location, key, "the list is empty, so that the schedule never opens");
+        return None;
+    }
+    for word in words {
         let Some(at) = DAYS.iter().position(|(name, _)| *name == word.value) else {
             let found = out.error(&word.location, key.clone(), format!("`{}` is not a day", word.value));
             let short = word.value.to_lowercase();

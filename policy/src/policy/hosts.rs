@@ -4,13 +4,28 @@ use std::collections::HashMap;
 
 use crate::ServiceRoute;
 use crate::document::Diagnostics;
-use crate::target::Authority;
+use crate::target::{Authority, Scheme};
 
 /// A service's claim on a port of a host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     port: u16,
+    pub(crate) scheme: Scheme,
+    /// Whether the service claims every path, so that its prefixes need not be looked at.
+    whole: bool,
     pub(crate) service: usize,
+}
+
+impl Claim {
+    fn new(port: u16, service: usize, route: &ServiceRoute) -> Self {
+        let whole = route.paths().iter().any(|prefix| prefix.as_str() == "/**");
+        Self { port, scheme: route.scheme(), whole, service }
+    }
+
+    /// Whether the service claims the path.
+    pub(crate) fn has(&self, path: &str, services: &[ServiceRoute]) -> bool {
+        self.whole || services.get(self.service).is_some_and(|service| service.claims_path(path))
+    }
 }
 
 /// All claims.
@@ -44,7 +59,7 @@ impl HostIndex {
                             .help("give each of them `paths` that do not overlap");
                     }
                 }
-                claims.push(Claim { port: pattern.port(), service: at });
+                claims.push(Claim::new(pattern.port(), at, service));
             }
         }
         index

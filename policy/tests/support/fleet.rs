@@ -16,9 +16,8 @@ pub(crate) struct Fleet {
     principals: usize,
 }
 
-/// One caller and one request.
+/// One request of one caller.
 pub(crate) struct Case {
-    pub(crate) principal: Arc<Principal>,
     pub(crate) caller: usize,
     pub(crate) method: Method,
     authority: Authority,
@@ -129,6 +128,6 @@ impl Fleet {
             format!("x.s{service}.example.test")
         };
         let authority = Authority::parse(&host, 443).unwrap();
-        Case { principal: self.principal(caller), caller, method, authority, path }
+        Case { caller, method, authority, path }
     }
 }
