@@ -16,7 +16,7 @@ use claviger_contract::SystemClock;
 use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, Verdict};
 use claviger_ledger::{CoreLedger, Ledger, LedgerSettings};
 use claviger_policy::{Attributes, Principal, SpiffeId};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 
 /// As the binary.

@@ -31,12 +31,20 @@ impl Encoder {
     /// Appends one JSON object.
     pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
-            Event::Decided(event) => self.write(event.at_ms, "decided", DecidedFields::from(event.as_ref()), out),
-            Event::Finished(event) => self.write(event.at_ms, "finished", FinishedFields::from(event), out),
+            Event::Decided(event) => self.decided(event, out),
+            Event::Finished(event) => self.finished(event, out),
             Event::Credential(event) => self.write(event.at_ms, "credential", CredentialFields::from(event), out),
             Event::System(event) => self.write(event.at_ms, "system", SystemFields::from(event), out),
             Event::Connection(event) => self.write(event.at_ms, "connection", ConnectionFields::from(event), out),
         }
+    }
+
+    pub(crate) fn decided(&mut self, event: &Decided, out: &mut Vec<u8>) {
+        self.write(event.at_ms, "decided", DecidedFields::from(event), out);
+    }
+
+    pub(crate) fn finished(&mut self, event: &Finished, out: &mut Vec<u8>) {
+        self.write(event.at_ms, "finished", FinishedFields::from(event), out);
     }
 
     /// Appends a record of the ledger about itself.

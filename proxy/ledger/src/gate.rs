@@ -68,6 +68,11 @@ impl Gate {
         self.sleeping.store(true, Ordering::SeqCst);
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_sleeping(&self) -> bool {
+        self.sleeping.load(Ordering::SeqCst)
+    }
+
     /// By the writer, once it is up again.
     pub(crate) fn announce_awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);

@@ -216,3 +216,33 @@ impl fmt::Debug for Ledger {
         f.debug_struct("Ledger").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use claviger_contract::SystemClock;
+    use claviger_contract::event::SystemEvent;
+
+    use super::*;
+
+    fn wait_until(what: &str, holds: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_idle_writer_parks_and_the_next_event_wakes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::start(LedgerSettings::new(folder.path()), Arc::new(SystemClock), 1).unwrap();
+        for round in 1..=2 {
+            wait_until("the writer is idle", || ledger.gate.is_sleeping());
+            let event = SystemEvent { at_ms: 0, kind: "started", generation: None, actor: None, detail: None };
+            ledger.emit(Event::System(event));
+            wait_until("the event is written", || ledger.stats().records == round);
+        }
+    }
+}

@@ -110,3 +110,68 @@ fn take_sinks(table: &mut Table, sinks: &mut Vec<Sink>, out: &mut Diagnostics) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use claviger_policy::document::{SourceFile, parse};
+
+    use super::*;
+
+    fn take(text: &str) -> (LedgerSettings, Vec<String>) {
+        let mut out = Diagnostics::default();
+        let mut root = parse(&SourceFile::new("/etc/claviger/claviger.toml", text), &mut out).unwrap();
+        let settings = LedgerSettings::take(&mut root, Path::new("/var/lib/claviger"), &mut out);
+        root.finish(&mut out);
+        (settings, out.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults() {
+        let (settings, errors) = take("");
+        assert_eq!(errors, [] as [&str; 0]);
+        assert_eq!(settings.path, Path::new("/var/lib/claviger/ledger/ledger.jsonl"));
+        assert_eq!((settings.sinks, settings.required), (vec![Sink::File], false));
+        assert_eq!((settings.rotate_size, settings.keep, settings.ring), (64 << 20, 16, 16_384));
+    }
+
+    #[test]
+    fn every_key() {
+        let (settings, errors) = take(
+            "[ledger]\nsinks = [\"stdout\", \"file\"]\npath = \"log/l.jsonl\"\nrotate_size = \"1MiB\"\nkeep = 3\n\
+             required = true\nring = 1000\n",
+        );
+        assert_eq!(errors, [] as [&str; 0]);
+        let expected = LedgerSettings {
+            sinks: vec![Sink::Stdout, Sink::File],
+            path: "/etc/claviger/log/l.jsonl".into(),
+            rotate_size: 1 << 20,
+            keep: 3,
+            required: true,
+            ring: 1_024,
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn errors_have_a_place_and_a_remedy() {
+        let check = |text: &str, expected: &[&str]| {
+            let (_, errors) = take(&format!("[ledger]\n{text}\n"));
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            for part in expected {
+                assert!(errors[0].contains(part), "{} lacks {part}", errors[0]);
+            }
+        };
+        check("sink = \"file\"", &[":2:1:", "`ledger.sink`: unknown key", "did you mean `sinks`?"]);
+        check("sinks = []", &["`ledger.sinks`: a ledger needs a sink", "help: "]);
+        check("sinks = [\"fiel\"]", &[":2:10:", "`fiel` is not a sink", "did you mean `file`?"]);
+        check("sinks = [\"kafka\"]", &["`kafka` is not a sink", "write `file` or `stdout`"]);
+        check("sinks = [\"file\", \"file\"]", &[":2:18:", "`file` is written twice"]);
+        check("sinks = \"stdout\"\nrequired = true", &[":3:12:", "only a file can make records durable", "help: "]);
+        check("path = \"/\"", &["`/` names no file"]);
+        check("rotate_size = 10", &["`ledger.rotate_size`", "is not from 64KiB"]);
+        check("rotate_size = \"64 parsecs\"", &["is not a size"]);
+        check("keep = 0", &["`0` is not from 1 to 10000"]);
+        check("ring = 1", &["`1` is not from 64 to"]);
+        check("required = \"yes\"", &["expected `true` or `false`"]);
+    }
+}

@@ -131,7 +131,7 @@ impl Writer {
                     return false;
                 }
                 let Some(event) = queue.pop() else { break };
-                batch.push(&event, None, encoder);
+                batch.push(&event, encoder);
             }
         }
         for ring in rings.cores.iter().cycle().skip(self.first_ring).take(rings.cores.len()) {
@@ -142,7 +142,7 @@ impl Writer {
                 }
                 let Some(entry) = ring.queue.pop() else { break };
                 popped += 1;
-                batch.push(&entry.event, entry.settle, encoder);
+                batch.push_entry(entry, encoder);
             }
             ring.free(popped);
             if batch.len() >= *batch_bytes {
@@ -191,7 +191,6 @@ impl Writer {
 
     /// Waits for more to do.
     fn rest(&mut self, written: bool) {
-        let owes = !written || self.lanes.iter().any(Lane::owes);
         if !written {
             park_timeout(RETRY);
             return;
@@ -203,7 +202,7 @@ impl Writer {
         self.gate.announce_sleep();
         if self.rings.are_empty() {
             // A flush or shutdown that came meanwhile has left its token: parking returns at once.
-            if owes {
+            if self.lanes.iter().any(Lane::owes) {
                 park_timeout(RETRY);
             } else {
                 std::thread::park();

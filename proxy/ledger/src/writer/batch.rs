@@ -4,6 +4,7 @@ use claviger_contract::Event;
 
 use crate::commit::{CommitError, Settle};
 use crate::encode::{Encoder, Note};
+use crate::producer::Entry;
 
 /// Encoded events, not yet chained: each sink has a chain of its own.
 #[derive(Debug, Default)]
@@ -16,10 +17,26 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn push(&mut self, event: &Event, settle: Option<Settle>, encoder: &mut Encoder) {
+    /// Adds an event of the control plane.
+    pub(crate) fn push(&mut self, event: &Event, encoder: &mut Encoder) {
         encoder.event(event, &mut self.bytes);
+        self.end_event();
+    }
+
+    /// Adds an event of a request.
+    pub(crate) fn push_entry(&mut self, entry: Entry, encoder: &mut Encoder) {
+        match entry {
+            Entry::Decided(decided, settle) => {
+                encoder.decided(&decided, &mut self.bytes);
+                self.settles.extend(settle);
+            }
+            Entry::Finished(finished) => encoder.finished(&finished, &mut self.bytes),
+        }
+        self.end_event();
+    }
+
+    fn end_event(&mut self) {
         self.ends.push(self.bytes.len());
-        self.settles.extend(settle);
         self.weight += 1;
     }
 

@@ -16,7 +16,6 @@ fn four_cores_write_each_request_once() {
     const EACH: u128 = 50_000;
     let folder = Folder::new();
     let mut settings = folder.settings();
-    settings.ring = 1_024;
     settings.rotate_size = 16 << 20;
     settings.keep = 100;
     let ledger = start_with_cores(&settings, 4);

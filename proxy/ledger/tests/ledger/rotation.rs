@@ -69,7 +69,6 @@ fn a_name_that_is_taken_is_not_overwritten() {
         ledger.flush().unwrap();
     }
     assert_eq!(std::fs::read(&taken).unwrap(), b"older");
-    assert_eq!(verify(&taken.with_file_name("other.jsonl")).unwrap_err().to_string().contains("no ledger"), true);
     assert_eq!(records(&folder.ledger()).len(), 60);
 }
 
