@@ -22,7 +22,6 @@ pub enum Decision {
 /// The proof that policy allowed one request; owns its canonical target.
 ///
 /// Not `Clone`, and made nowhere but in a decision: whoever holds one may send that one request.
-#[derive(Debug)]
 #[must_use = "a grant that is not used allows nothing"]
 pub struct Grant {
     bound: Bound,
@@ -117,6 +116,14 @@ impl Grant {
     /// What must be done besides, before and while the request is sent.
     pub fn obligations(&self) -> &Obligations {
         &self.obligations
+    }
+}
+
+impl fmt::Debug for Grant {
+    /// Without the body and the query: what a client sent is not for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rule, credential) = (self.rule(), self.credential());
+        write!(f, "Grant {{ {} {:?} by `{rule}` with {credential} }}", self.method, self.target)
     }
 }
 

@@ -255,6 +255,11 @@ fn a_grant_owns_what_was_judged() {
         pending.resolve(&policy, &facts, bytes::Bytes::from_static(b"{\"model\":\"tiny\"}"))
     };
     let mut grant = judge(false).unwrap();
+    // Neither query nor body: both may hold what is not for a log.
+    assert_eq!(
+        format!("{grant:?}"),
+        "Grant { POST https://api.openai.test/v1/chat/completions by `models` with credential `research` }"
+    );
     assert_eq!(grant.target().path_and_query(), "/v1/chat/completions?q=1");
     assert_eq!((grant.service().as_ref(), grant.rule().as_ref()), ("openai", "models"));
     assert_eq!(grant.operation().as_ref(), "POST /v1/chat/completions");

@@ -138,7 +138,7 @@ fn a_tie_cites_both_places_and_a_request() {
     assert_eq!(
         pair("who = \"main\"", "when = [\"ref != 'main'\"]"),
         [
-            "c.toml:50:8: warning: `allow.b`: allow `a` (c.toml:44:8) with `a` and this rule with `b` have the same priority at service `s`; a request that both match would be denied as ambiguous\n  help: give one of them a higher `priority`, or narrow one of them"
+            "c.toml:49:8: warning: `allow.b`: allow `a` (c.toml:44:8) with `a` and this rule with `b` have the same priority at service `s`; a request that both match would be denied as ambiguous\n  help: give one of them a higher `priority`, or narrow one of them"
         ]
     );
 }
