@@ -66,6 +66,14 @@ impl Condition {
         matches!(self.kind, Kind::Attribute { .. })
     }
 
+    /// The attribute that it asks for.
+    pub(crate) fn attribute(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Attribute { name, .. } => Some(name),
+            Kind::SourceIp { .. } | Kind::Time { .. } | Kind::Body { .. } => None,
+        }
+    }
+
     pub(crate) fn is_body(&self) -> bool {
         matches!(self.kind, Kind::Body { .. })
     }

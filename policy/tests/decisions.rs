@@ -479,3 +479,13 @@ enforce = false
     let grant = pending.resolve_unread(&policy).unwrap();
     assert_eq!(grant.observed().map(|observed| observed.effect), Some(Effect::Deny));
 }
+
+#[test]
+fn asked_attributes_have_places() {
+    let policy = load(CONFIG);
+    let asked: Vec<String> = policy
+        .attributes()
+        .map(|(name, place)| format!("{name} {}", place.to_string().replace("c.toml:", "")))
+        .collect();
+    assert_eq!(asked, ["github.ref 25:11", "unix.uid 30:11", "tier 82:8", "group 65:7"]);
+}
