@@ -1,3 +1,12 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: the real binary, upstreams that check, clients that are unmodified.
 
+pub mod binary;
+pub mod canary;
+pub mod issuer;
+pub mod origin;
 pub mod peers;
+pub mod proxy;
+
+pub use binary::binary;
+pub use origin::Origin;
+pub use proxy::{PATIENCE, Proxy, World};

@@ -1,2 +1,40 @@
-//! The binary.
-fn main() {}
+//! Claviger: a secretless, credential-injecting egress proxy.
+
+mod admin;
+mod app;
+mod cli;
+mod command;
+mod config;
+mod console;
+mod interception;
+mod os;
+mod watch;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// Many small allocations on few threads: measured against the system's allocator in benches/.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    os::harden();
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => command::run::run(&args),
+        Command::Check(args) => command::check::run(&args),
+        Command::Explain(args) => command::explain::run(&args),
+        Command::Secret(args) => command::secret::run(&args),
+        Command::Ledger(args) => command::ledger::run(&args),
+        Command::Ca(args) => command::ca::run(&args),
+        Command::Quickstart(args) => command::quickstart::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            console::failure(&failure.to_string());
+            std::process::ExitCode::from(failure.exit_code())
+        }
+    }
+}

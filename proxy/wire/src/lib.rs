@@ -1,1 +1,38 @@
 //! How bytes move: listeners, interception, the request pipeline, upstream connections.
+//!
+//! A request's life stands in [`pipeline`], on one screen. Data cores (one thread and runtime each)
+//! own accept, pipeline and upstream connections; nothing is shared between them on the request path
+//! but an atomically swapped [`Generation`].
+
+mod address;
+mod authority;
+mod body;
+mod body_facts;
+mod connection;
+mod generation;
+mod head;
+mod intercept;
+mod io;
+mod listener;
+mod metrics;
+mod outbound;
+mod pipeline;
+pub mod preset;
+mod refusal;
+mod resolve;
+mod server;
+mod settings;
+mod trail;
+mod trust;
+mod upstream;
+
+pub use address::{AddressGuard, AddressRefused};
+pub use authority::{InterceptionAuthority, InterceptionRoot};
+pub use generation::{Generation, Listener, Service};
+pub use metrics::Metrics;
+pub use outbound::ReqwestOutbound;
+pub use refusal::{Refusal, RefusalCode};
+pub use resolve::Resolver;
+pub use server::{Server, ServerEnv, StartError};
+pub use settings::{AuthenticateAt, Bind, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings, Unmatched};
+pub use trust::{TrustError, TrustRoots};

@@ -1,0 +1,222 @@
+//! The composition root: the only place where the parts are joined.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use claviger_contract::event::{Event, SystemEvent};
+use claviger_contract::{Clock, EventSink, SystemClock};
+use claviger_ledger::Ledger;
+use claviger_policy::document::Diagnostics;
+use claviger_wire::{Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::command::{Failure, report};
+use crate::config::{self, Env};
+use crate::watch::Watcher;
+use crate::{console, interception, os};
+
+/// A running proxy.
+pub(crate) struct App {
+    path: PathBuf,
+    env: Env,
+    ledger: Arc<Ledger>,
+    server: Server,
+    attestors: claviger_identity::Attestors,
+    watcher: Watcher,
+    ready: Arc<AtomicBool>,
+    /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
+    control: tokio::runtime::Runtime,
+}
+
+/// The environment of a command that compiles a configuration without serving.
+pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let outbound = Arc::new(ReqwestOutbound::new(Resolver::new()));
+    Ok(Env { outbound, clock, events: Arc::new(Nowhere), control: control.handle().clone() })
+}
+
+/// The control plane's runtime.
+pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::doing("start the control runtime")(&error))
+}
+
+/// Takes no events: for commands that serve nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+impl EventSink for Nowhere {
+    fn emit(&self, _: Event) {}
+}
+
+impl App {
+    /// Reads, compiles, binds. Nothing serves unless everything is right.
+    pub(crate) fn start(path: PathBuf, cores: Option<usize>) -> Result<Self, Failure> {
+        let control = control_runtime()?;
+        let mut found = Diagnostics::default();
+        let draft = config::read(&path, &mut found);
+        let Some(draft) = draft else { return Err(refused(&found)) };
+        if found.has_errors() {
+            // Compiled all the same, for the errors of all parts to be shown together.
+            let _ = draft.compile(&idle_env(&control)?, 1, no_interception, None, &mut found);
+            return Err(refused(&found));
+        }
+        let cores = cores.unwrap_or_else(os::cores).max(1);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledger = Ledger::start(draft.ledger.clone(), clock.clone(), cores)
+            .map_err(|error| Failure::doing("start the ledger")(&error))?;
+        let env = Env { events: ledger.clone(), clock, ..idle_env(&control)? };
+        let state_dir = draft.state_dir.clone();
+        let admin_bind = draft.admin.clone();
+        let make_root = || interception::load_or_create(&state_dir);
+        let compiled = draft.compile(&env, 1, make_root, None, &mut found);
+        report(&found)?;
+        let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
+        compiled.attestors.start(None);
+        let registry = prometheus::Registry::new();
+        let metrics = Metrics::new(&registry).map_err(|error| Failure::doing("register metrics")(&error))?;
+        let server = Server::start(ServerEnv {
+            generation: compiled.generation,
+            ledger: ledger.clone(),
+            clock: env.clock.clone(),
+            resolver: Resolver::new(),
+            metrics,
+            cores,
+        })
+        .map_err(|error| Failure::Other(error.to_string()))?;
+        let ready = Arc::new(AtomicBool::new(true));
+        if let Some(bind) = admin_bind {
+            let socket = control.block_on(admin::bind(bind.value)).map_err(|error| {
+                Failure::Other(format!(
+                    "{}: error: `admin.bind`: failed to bind `{}`: {error}",
+                    bind.location, bind.value
+                ))
+            })?;
+            if let Ok(address) = socket.local_addr() {
+                console::note(&format!("admin listens on {address}"));
+            }
+            let admin = Admin { registry, ledger: ledger.clone(), ready: ready.clone() };
+            control.spawn(admin::serve(socket, admin));
+        }
+        let mut watcher = Watcher::new();
+        watcher.watch(compiled.watched);
+        for (name, bind) in server.addresses() {
+            console::note(&format!("listener `{name}` listens on {bind}"));
+        }
+        let app = Self { path, env, ledger, server, attestors: compiled.attestors, watcher, ready, control };
+        app.record("started", None);
+        console::note("ready");
+        Ok(app)
+    }
+
+    /// Runs until SIGTERM or SIGINT; SIGHUP and changed files reload.
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        let handle = self.control.handle().clone();
+        let _inside = handle.enter();
+        let failed = |error: std::io::Error| Failure::doing("listen for signals")(&error);
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        loop {
+            let watcher = &mut self.watcher;
+            let reload = handle.block_on(async {
+                tokio::select! {
+                    _ = hangup.recv() => true,
+                    () = watcher.changed() => true,
+                    _ = terminate.recv() => false,
+                    _ = interrupt.recv() => false,
+                }
+            });
+            if !reload {
+                break;
+            }
+            self.reload();
+        }
+        self.stop();
+        Ok(())
+    }
+
+    /// Puts the file as it is now in force, or says why not; the running generation then stays.
+    fn reload(&mut self) {
+        let mut found = Diagnostics::default();
+        let previous = self.server.generation();
+        let number = previous.number + 1;
+        let compiled = config::read(&self.path, &mut found).and_then(|draft| {
+            let state_dir = draft.state_dir.clone();
+            let make_root = || interception::load_or_create(&state_dir);
+            draft.compile(&self.env, number, make_root, Some(&previous), &mut found)
+        });
+        console::diagnostics(&found);
+        let refusal = match compiled {
+            Some(compiled) if !found.has_errors() => match self.server.replace(compiled.generation) {
+                Ok(()) => {
+                    compiled.attestors.start(Some(&self.attestors));
+                    self.attestors = compiled.attestors;
+                    self.watcher.watch(compiled.watched);
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            },
+            Some(_) | None => Some(found.iter().next().map_or_else(String::new, |first| first.message.clone())),
+        };
+        match refusal {
+            None => {
+                self.record("generation_loaded", None);
+                console::note(&format!("generation {number} is in force"));
+            }
+            Some(why) => {
+                console::note(&format!(
+                    "the configuration was not reloaded, generation {} stays: {why}",
+                    previous.number
+                ));
+                self.record("generation_refused", Some(why));
+            }
+        }
+    }
+
+    fn stop(self) {
+        self.ready.store(false, Ordering::Release);
+        self.record("draining", None);
+        console::note("draining");
+        self.server.drain();
+        self.ledger.emit(Event::System(SystemEvent {
+            at_ms: self.env.clock.now_ms(),
+            kind: "stopped",
+            generation: None,
+            actor: None,
+            detail: None,
+        }));
+        self.ledger.shutdown();
+        // A mint in flight has nobody left to wait for it.
+        self.control.shutdown_timeout(Duration::from_millis(200));
+    }
+
+    fn record(&self, kind: &'static str, detail: Option<String>) {
+        self.ledger.emit(Event::System(SystemEvent {
+            at_ms: self.env.clock.now_ms(),
+            kind,
+            generation: Some(self.server.generation().number),
+            actor: None,
+            detail: detail.map(Into::into),
+        }));
+    }
+}
+
+fn refused(found: &Diagnostics) -> Failure {
+    match report(found) {
+        Err(failure) => failure,
+        Ok(()) => Failure::Other("the configuration could not be read".to_owned()),
+    }
+}
+
+/// For commands that intercept nothing: a root that exists only in memory.
+pub(crate) fn no_interception() -> Result<claviger_wire::InterceptionRoot, String> {
+    claviger_wire::InterceptionRoot::generate(&SystemClock).map_err(|error| error.to_string())
+}

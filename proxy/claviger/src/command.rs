@@ -1,0 +1,55 @@
+//! The commands, one file each.
+
+pub(crate) mod ca;
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod ledger;
+pub(crate) mod quickstart;
+pub(crate) mod run;
+pub(crate) mod secret;
+
+use claviger_policy::document::Diagnostics;
+
+use crate::console;
+
+/// Why a command ended badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The configuration has errors, which were printed.
+    #[error("claviger: {errors} in the configuration", errors = plural(*.0, "error"))]
+    Config(usize),
+    /// Anything else, said in full.
+    #[error("claviger: {0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// 2: the configuration or the call is wrong; 1: it did not work.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Other(_) => 1,
+        }
+    }
+
+    /// From any error, with what was being done.
+    pub(crate) fn doing(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> Self {
+        let what = what.to_owned();
+        move |error| Self::Other(format!("failed to {what}: {error}"))
+    }
+}
+
+/// What a command yields.
+pub(crate) type Done = Result<std::process::ExitCode, Failure>;
+
+/// Prints findings; an error among them ends the command.
+pub(crate) fn report(found: &Diagnostics) -> Result<(), Failure> {
+    console::diagnostics(found);
+    let errors = found.iter().filter(|one| one.severity == claviger_policy::document::Severity::Error).count();
+    if errors > 0 { Err(Failure::Config(errors)) } else { Ok(()) }
+}
+
+/// "1 error", "2 errors".
+pub(crate) fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,23 @@
+//! `claviger ca`: the certificate that clients of forward listeners must trust.
+
+use std::process::ExitCode;
+
+use claviger_policy::document::Diagnostics;
+
+use crate::cli::CaArgs;
+use crate::command::{Done, Failure, report};
+use crate::{config, console, interception};
+
+pub(crate) fn run(args: &CaArgs) -> Done {
+    let path = config::discover(args.config.config.as_ref()).map_err(|error| Failure::Other(error.to_string()))?;
+    let mut found = Diagnostics::default();
+    let draft = config::read(&path, &mut found);
+    report(&found)?;
+    let Some(draft) = draft else { return Err(Failure::Other("the configuration could not be read".into())) };
+    interception::load_or_create(&draft.state_dir).map_err(Failure::Other)?;
+    let file = interception::certificate_path(&draft.state_dir);
+    let pem = std::fs::read_to_string(&file)
+        .map_err(|error| Failure::Other(format!("failed to read `{}`: {error}", file.display())))?;
+    console::out_raw(&pem);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,108 @@
+//! `claviger ledger`: reads and verifies the record of what happened.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use claviger_ledger::query::{self, Record, VerifyReport};
+use claviger_policy::document::Diagnostics;
+
+use crate::cli::{LedgerAction, LedgerArgs, Output};
+use crate::command::{Done, Failure, plural, report};
+use crate::{config, console};
+
+pub(crate) fn run(args: &LedgerArgs) -> Done {
+    let path = path(args)?;
+    match &args.action {
+        LedgerAction::Tail { lines, follow, output } => {
+            let records = query::tail(&path, *lines).map_err(other)?;
+            for record in &records {
+                print(record, *output);
+            }
+            if *follow {
+                let last = records.last().map_or(0, Record::seq);
+                return follow_from(&path, last, *output);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        LedgerAction::Verify { output } => match query::verify(&path) {
+            Ok(verified) => {
+                match output {
+                    Output::Text => console::out(&summary(&verified)),
+                    Output::Json => console::out(&json(&verified).to_string()),
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => {
+                console::failure(&error.to_string());
+                Ok(ExitCode::from(1))
+            }
+        },
+    }
+}
+
+/// Prints new records until it is interrupted.
+fn follow_from(path: &Path, last: u64, output: Output) -> Done {
+    let mut following = query::follow(path, last);
+    loop {
+        match following.poll().map_err(other)? {
+            Some(record) => print(&record, output),
+            // The file is looked at again a few times a second.
+            None => std::thread::park_timeout(std::time::Duration::from_millis(200)),
+        }
+    }
+}
+
+fn summary(verified: &VerifyReport) -> String {
+    let mut text = format!(
+        "ok: {} in {}, {} allowed, {} denied, {} open",
+        plural(usize::try_from(verified.records).unwrap_or(usize::MAX), "record"),
+        plural(usize::try_from(verified.files).unwrap_or(usize::MAX), "file"),
+        verified.allowed,
+        verified.denied,
+        verified.open.len(),
+    );
+    if verified.lost > 0 {
+        text.push_str(&format!(", {} lost", verified.lost));
+    }
+    if let Some(head) = &verified.head {
+        text.push_str(&format!("\nhead: {head}"));
+    }
+    text
+}
+
+fn json(verified: &VerifyReport) -> serde_json::Value {
+    serde_json::json!({
+        "files": verified.files,
+        "records": verified.records,
+        "allowed": verified.allowed,
+        "denied": verified.denied,
+        "finished": verified.finished,
+        "lost": verified.lost,
+        "open": verified.open.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "head": verified.head.as_ref().map(ToString::to_string),
+    })
+}
+
+fn print(record: &Record, output: Output) {
+    match output {
+        Output::Text => console::out(&record.to_string()),
+        Output::Json => console::out(record.as_json()),
+    }
+}
+
+fn path(args: &LedgerArgs) -> Result<PathBuf, Failure> {
+    if let Some(path) = &args.path {
+        return Ok(path.clone());
+    }
+    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let mut found = Diagnostics::default();
+    let draft = config::read(&path, &mut found);
+    report(&found)?;
+    draft
+        .and_then(|draft| draft.ledger_file())
+        .ok_or_else(|| Failure::Other("the ledger has no file to read".to_owned()))
+}
+
+fn other(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(error.to_string())
+}

@@ -1,0 +1,130 @@
+//! `claviger secret`: the sealed store. Values come from the terminal or stdin, never from arguments,
+//! where other users of the machine and the shell's history would see them.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use claviger_contract::Secret;
+use claviger_credential::SealedStore;
+use claviger_policy::document::Diagnostics;
+use serde::Serialize;
+
+use crate::cli::{Output, SecretAction, SecretArgs};
+use crate::command::{Done, Failure};
+use crate::{config, console};
+
+pub(crate) fn run(args: &SecretArgs) -> Done {
+    let store = SealedStore::open(&state_dir(args)?);
+    match &args.action {
+        SecretAction::Set { name, service, hosts, owner } => {
+            let hosts = match service {
+                Some(service) => hosts_of(args, service)?,
+                None => hosts.clone(),
+            };
+            let value = read_value(name)?;
+            let entry = store.set(name, value, hosts, owner.clone()).map_err(other)?;
+            console::out(&format!("sealed `{name}` (version {}) for {}", entry.version, joined(&entry.hosts)));
+            console::out(&format!("refer to it as secret://sealed/{name}"));
+        }
+        SecretAction::List { output } => list(&store, *output)?,
+        SecretAction::Rotate { name } => {
+            let entry = store.rotate(name, read_value(name)?).map_err(other)?;
+            console::out(&format!("rotated `{name}` (version {})", entry.version));
+        }
+        SecretAction::Remove { name } => {
+            store.remove(name).map_err(other)?;
+            console::out(&format!("removed `{name}`"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    version: &'a str,
+    owner: Option<&'a str>,
+    hosts: Vec<String>,
+}
+
+fn list(store: &SealedStore, output: Output) -> Result<(), Failure> {
+    let entries = store.list().map_err(other)?;
+    let listed: Vec<Listed<'_>> = entries
+        .iter()
+        .map(|entry| Listed {
+            name: &entry.name,
+            version: &entry.version,
+            owner: entry.owner.as_deref(),
+            hosts: entry.hosts.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    match output {
+        Output::Json => {
+            let json = serde_json::to_string_pretty(&listed).map_err(|error| other(&error))?;
+            console::out(&json);
+        }
+        Output::Text => {
+            for one in listed {
+                let owner = one.owner.unwrap_or("-");
+                console::out(&format!("{:<24} {:<18} {:<24} {}", one.name, one.version, owner, one.hosts.join(", ")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn joined(hosts: &[claviger_credential::BoundHost]) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn state_dir(args: &SecretArgs) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &args.state_dir {
+        return Ok(folder.clone());
+    }
+    let Ok(path) = config::discover(args.config.config.as_ref()) else { return Ok(config::default_state_dir()) };
+    // Only the folder is needed: a secret must be settable before the file that refers to it is whole.
+    let mut found = Diagnostics::default();
+    match config::read(&path, &mut found) {
+        Some(draft) => Ok(draft.state_dir),
+        None => Err(crate::command::report(&found).err().unwrap_or_else(|| Failure::Other("no configuration".into()))),
+    }
+}
+
+/// The hosts of a service in the configuration.
+fn hosts_of(args: &SecretArgs, service: &str) -> Result<Vec<String>, Failure> {
+    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let mut found = Diagnostics::default();
+    let draft =
+        config::read(&path, &mut found).ok_or_else(|| Failure::Other("the configuration could not be read".into()))?;
+    let hosts = draft.service_hosts(service);
+    hosts.ok_or_else(|| Failure::Other(format!("`{}` has no service `{service}`", path.display())))
+}
+
+/// From the terminal without echo, or all of stdin less one newline at its end.
+fn read_value(name: &str) -> Result<Secret, Failure> {
+    if std::io::stdin().is_terminal() {
+        let value = rpassword::prompt_password(format!("value of `{name}`: ")).map_err(|error| other(&error))?;
+        return not_empty(value.into_bytes());
+    }
+    let mut value = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut value).map_err(|error| other(&error))?;
+    if value.last() == Some(&b'\n') {
+        value.pop();
+        if value.last() == Some(&b'\r') {
+            value.pop();
+        }
+    }
+    not_empty(value)
+}
+
+fn not_empty(value: Vec<u8>) -> Result<Secret, Failure> {
+    if value.is_empty() {
+        return Err(Failure::Other("the value is empty; pipe it in, or type it at the prompt".to_owned()));
+    }
+    Ok(Secret::new(value))
+}
+
+fn other(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(error.to_string())
+}

@@ -1,0 +1,234 @@
+//! The configuration file: found, read once, and turned into a generation. The only code that sees
+//! the whole file; every part takes its own keys from the tree.
+
+mod discover;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use claviger_contract::{Clock, EventSink, Outbound};
+use claviger_credential::{CredentialEnv, Credentials, InjectionPlan, ServiceSecret};
+use claviger_identity::{Attestors, IdentityEnv};
+use claviger_ledger::LedgerSettings;
+use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
+use claviger_policy::{Inputs, ServiceRoute, TrustDomain, compile};
+use claviger_wire::{
+    Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
+    ServiceSettings, preset,
+};
+
+pub(crate) use discover::{default_state_dir, discover};
+
+/// A file that was read; its parts are taken out of it step by step.
+pub(crate) struct Draft {
+    root: Table,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The name of the trust domain.
+    pub(crate) trust_domain: Option<TrustDomain>,
+    /// Where sealed secrets, authorities and the ledger live.
+    pub(crate) state_dir: PathBuf,
+    /// The ledger's settings.
+    pub(crate) ledger: LedgerSettings,
+    /// The admin listener's address.
+    pub(crate) admin: Option<Located<SocketAddr>>,
+}
+
+/// What compiling a configuration needs from the process.
+#[derive(Clone)]
+pub(crate) struct Env {
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) control: tokio::runtime::Handle,
+}
+
+/// A configuration that may be put in force.
+pub(crate) struct Compiled {
+    pub(crate) generation: Generation,
+    pub(crate) attestors: Attestors,
+    pub(crate) watched: Vec<PathBuf>,
+}
+
+/// Reads a file and takes what concerns the process as a whole.
+pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            out.error_nowhere(format!("failed to read `{}`: {error}", path.display()));
+            return None;
+        }
+    };
+    let mut root = document::parse(&SourceFile::new(path.display().to_string(), text), out)?;
+    if !root.has("version") {
+        root.missing("version", out);
+    }
+    root.integer("version", 1..=1, out);
+    let trust_domain = root.required_string("trust_domain", out).and_then(|text| {
+        let parsed = TrustDomain::parse(&text.value);
+        if let Err(error) = &parsed {
+            out.error(&text.location, "trust_domain", format!("`{}`: {error}", text.value))
+                .help("write a bare name, as `acme.internal`");
+        }
+        parsed.ok()
+    });
+    let state_dir = match root.string("state_dir", out) {
+        Some(written) => claviger_contract::path::resolve(&written),
+        None => discover::default_state_dir(),
+    };
+    let ledger = LedgerSettings::take(&mut root, &state_dir, out);
+    let admin = root.table("admin", out).and_then(|mut admin| {
+        if !admin.has("bind") {
+            admin.missing("bind", out);
+        }
+        let bind = admin.parsed("bind", out, |text| {
+            text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not an address; write it as `127.0.0.1:7071`"))
+        });
+        admin.finish(out);
+        bind
+    });
+    Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin })
+}
+
+/// One service between its parts: policy's route, wire's settings, credential's plan.
+struct ServiceParts {
+    route: ServiceRoute,
+    settings: ServiceSettings,
+    plan: InjectionPlan,
+}
+
+impl Draft {
+    /// Compiles everything. All findings go to `out`; `None` if there is an error among them.
+    pub(crate) fn compile(
+        mut self,
+        env: &Env,
+        number: u64,
+        interception: impl FnOnce() -> Result<InterceptionRoot, String>,
+        previous: Option<&Generation>,
+        out: &mut Diagnostics,
+    ) -> Option<Compiled> {
+        let root = &mut self.root;
+        let limits = Limits::take(root, out);
+        let listener_settings = ListenerSettings::take_all(root, out);
+        let (services, shorthands) = take_services(root, out);
+        let trust_domain = self.trust_domain?;
+        let identity = IdentityEnv {
+            trust_domain: trust_domain.clone(),
+            outbound: env.outbound.clone(),
+            clock: env.clock.clone(),
+            runtime: env.control.clone(),
+        };
+        let attestors = Attestors::take(root, &identity, out);
+        let credential_env = CredentialEnv {
+            state_dir: self.state_dir,
+            outbound: env.outbound.clone(),
+            clock: env.clock.clone(),
+            events: env.events.clone(),
+            runtime: env.control.clone(),
+        };
+        let credentials = Credentials::take(
+            root,
+            shorthands,
+            &credential_env,
+            previous.map(|generation| &generation.credentials),
+            out,
+        );
+        let routes: Vec<ServiceRoute> = services.iter().map(|parts| parts.route.clone()).collect();
+        let inputs =
+            Inputs { trust_domain, services: routes.clone(), credentials: credentials.facts(), generation: number };
+        let policy = compile(root, inputs, out);
+        let mut watched = vec![self.path.clone()];
+        watched.extend(attestors.watched_files());
+        for settings in &listener_settings {
+            watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
+        }
+        let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
+        let listeners: Vec<_> =
+            listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
+        self.root.finish(out);
+        if out.has_errors() {
+            return None;
+        }
+        let services = services
+            .into_iter()
+            .map(|parts| {
+                let service = Service::new(&parts.route, &parts.settings, parts.plan, previous)
+                    .map_err(|error| out.error(parts.route.location(), "", format!("TLS cannot be set up: {error}")));
+                service.ok().map(|service| (service.name.clone(), service))
+            })
+            .collect::<Option<_>>()?;
+        let interception = if forwards {
+            let hosts = Generation::intercepted_hosts(&routes);
+            let made = interception().and_then(|root| {
+                InterceptionAuthority::new(&root, &hosts, number, env.clock.clone()).map_err(|error| error.to_string())
+            });
+            match made {
+                Ok(authority) => Some(authority),
+                Err(error) => {
+                    out.error_nowhere(format!("failed to make the interception authority: {error}"));
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        let generation = Generation { number, policy: policy?, credentials, services, listeners, interception, limits };
+        Some(Compiled { generation, attestors, watched })
+    }
+}
+
+impl Draft {
+    /// The ledger's file, if it writes one.
+    pub(crate) fn ledger_file(&self) -> Option<PathBuf> {
+        self.ledger.sinks.contains(&claviger_ledger::Sink::File).then(|| self.ledger.path.clone())
+    }
+
+    /// The hosts of one service, whatever else is wrong with the file.
+    pub(crate) fn service_hosts(mut self, name: &str) -> Option<Vec<String>> {
+        let (services, _) = take_services(&mut self.root, &mut Diagnostics::default());
+        let parts = services.into_iter().find(|parts| &**parts.route.name() == name)?;
+        Some(parts.route.hosts().iter().map(ToString::to_string).collect())
+    }
+}
+
+fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>, Vec<ServiceSecret>) {
+    let mut services = Vec::new();
+    let mut shorthands = Vec::new();
+    for (name, mut table) in root.named_tables("service", out) {
+        if let Some(wanted) = table.string("preset", out) {
+            match preset::find(&wanted.value) {
+                Some(preset) => preset.complete(&mut table, out),
+                None => {
+                    let key = table.key_of("preset");
+                    let near = document::nearest(&wanted.value, preset::names());
+                    let help = match near {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("there are: {}", preset::names().collect::<Vec<_>>().join(", ")),
+                    };
+                    out.error(&wanted.location, key, format!("`{}` is no preset", wanted.value)).help(help);
+                }
+            }
+        }
+        let secret = table.string("secret", out);
+        let injects = table.has("inject");
+        // Without `inject` nothing is written into requests, which is right for open services only.
+        let plan = InjectionPlan::take(&mut table, out).unwrap_or_default();
+        let route = ServiceRoute::take(name.clone(), &mut table, out);
+        if let Some(reference) = &secret
+            && !injects
+        {
+            out.error(&reference.location, table.key_of("secret"), "the service has a secret but does not say how it is injected")
+                .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
+        }
+        let Some(route) = route else { continue };
+        if let Some(reference) = secret {
+            let hosts = route.hosts().to_vec();
+            shorthands.push(ServiceSecret { service: name, reference, hosts, scheme: route.scheme() });
+        }
+        let settings = ServiceSettings::take(&route, &mut table, out);
+        table.finish(out);
+        services.push(ServiceParts { route, settings, plan });
+    }
+    (services, shorthands)
+}

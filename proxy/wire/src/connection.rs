@@ -1,0 +1,225 @@
+//! One client connection: who is behind it, and serving HTTP on it.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use claviger_contract::Attested;
+use claviger_identity::{ConnectionFacts, ConnectionProofs, Outcome, UnixPeer};
+use claviger_policy::{Authority, Bound, Policy};
+use http::request::Parts;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::generation::{Generation, Listener};
+use crate::io::LocalExecutor;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::server::Core;
+use crate::settings::{AuthenticateAt, Mode};
+use crate::{head, pipeline};
+
+/// What is known of a client connection. Requests of one connection share it.
+pub(crate) struct Connection {
+    pub(crate) core: Rc<Core>,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) peer_ip: Option<IpAddr>,
+    pub(crate) peer: Peer,
+    pub(crate) inside: Option<Inside>,
+    known: RefCell<Option<Known>>,
+}
+
+/// What the transport says of the client.
+#[derive(Clone, Default)]
+pub(crate) struct Peer {
+    pub(crate) certificates: Arc<[CertificateDer<'static>]>,
+    pub(crate) unix: Option<UnixPeer>,
+}
+
+/// An intercepted connection lives inside a CONNECT.
+pub(crate) struct Inside {
+    /// What was connected to; every request in it must name this.
+    pub(crate) authority: Authority,
+    /// The proof that came with CONNECT.
+    pub(crate) token: Option<Vec<u8>>,
+}
+
+/// What attestation yielded, for as long as generation and token stay.
+struct Known {
+    generation: u64,
+    proofs: Rc<ConnectionProofs>,
+    last: Option<(Option<Vec<u8>>, Attested, Bound)>,
+}
+
+/// HTTP/1.1 or HTTP/2, as ALPN chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        core: Rc<Core>,
+        listener: Arc<Listener>,
+        peer_ip: Option<IpAddr>,
+        peer: Peer,
+        inside: Option<Inside>,
+    ) -> Rc<Self> {
+        Rc::new(Self { core, listener, peer_ip, peer, inside, known: RefCell::default() })
+    }
+
+    /// Whether a missing proof is asked for as a proxy does (407).
+    pub(crate) fn asks_as_proxy(&self) -> bool {
+        self.listener.settings.mode == Mode::Forward && self.inside.is_none()
+    }
+
+    /// The listener as the running generation has it; a removed one keeps its last form while it drains.
+    pub(crate) fn listener_in<'a>(&'a self, generation: &'a Generation) -> &'a Arc<Listener> {
+        generation.listener(&self.listener.settings.name).unwrap_or(&self.listener)
+    }
+
+    /// Who sends this request. `slots` are the values in the places where the credential goes.
+    pub(crate) async fn attest<'a>(
+        &self,
+        generation: &Generation,
+        head: &Parts,
+        slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
+    ) -> Result<(Attested, Bound), Refusal> {
+        let token = self.token(head, slots);
+        if let Some(found) = self.recall(generation, token.as_deref()) {
+            return Ok(found);
+        }
+        let chain = &self.listener_in(generation).chain;
+        let proofs = self.proofs(generation, chain);
+        let attested = match chain.attest(&proofs, token.as_deref()).await {
+            Outcome::Attested(attested) => attested,
+            Outcome::Absent => {
+                return Err(Refusal::new(RefusalCode::NoIdentity, "no attestor of this listener found a proof"));
+            }
+            Outcome::Refused(error) => {
+                return Err(Refusal::because(RefusalCode::InvalidIdentity, error.code(), error.to_string()));
+            }
+        };
+        if attested.proof.expires_at.is_some_and(|ends| ends <= self.core.clock.now()) {
+            return Err(Refusal::because(RefusalCode::InvalidIdentity, "expired", "the proof has expired"));
+        }
+        let bound = generation.policy.bind(&attested.principal);
+        if let Some(known) = &mut *self.known.borrow_mut() {
+            known.last = Some((token, attested.clone(), bound.clone()));
+        }
+        Ok((attested, bound))
+    }
+
+    fn token<'a>(&self, head: &Parts, mut slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>) -> Option<Vec<u8>> {
+        let reads_slots = self.listener.settings.mode == Mode::Gateway
+            || self.listener.settings.authenticate_at == AuthenticateAt::Request;
+        match &self.inside {
+            // Proof came with CONNECT; what stands in the API key's place is a placeholder then.
+            Some(Inside { token: Some(token), .. }) => Some(token.clone()),
+            Some(Inside { token: None, .. }) if !reads_slots => None,
+            Some(_) => slots.find(|value| is_token(value)).map(std::borrow::Cow::into_owned),
+            None => head::proxy_token(&head.headers).or_else(|| {
+                if !reads_slots {
+                    return None;
+                }
+                slots.find(|value| is_token(value)).map(std::borrow::Cow::into_owned)
+            }),
+        }
+    }
+
+    fn recall(&self, generation: &Generation, token: Option<&[u8]>) -> Option<(Attested, Bound)> {
+        let known = self.known.borrow();
+        let known = known.as_ref().filter(|known| known.generation == generation.number)?;
+        let (last, attested, bound) = known.last.as_ref()?;
+        let fresh = attested.proof.expires_at.is_none_or(|ends| self.core.clock.now() < ends);
+        (fresh && last.as_deref() == token).then(|| (attested.clone(), bound.clone()))
+    }
+
+    /// A new generation judges the connection's own proofs anew: its bundles may have changed.
+    fn proofs(&self, generation: &Generation, chain: &claviger_identity::Chain) -> Rc<ConnectionProofs> {
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = known.as_ref().filter(|known| known.generation == generation.number) {
+            return known.proofs.clone();
+        }
+        let facts = ConnectionFacts { certificates: &self.peer.certificates, unix_peer: self.peer.unix.clone() };
+        let proofs = Rc::new(chain.attest_connection(&facts));
+        *known = Some(Known { generation: generation.number, proofs: proofs.clone(), last: None });
+        proofs
+    }
+
+    /// Canonicalises where a request wants to go.
+    pub(crate) fn target(&self, head: &Parts, policy: &Policy) -> Result<claviger_policy::Target, Refusal> {
+        let inside = self.inside.as_ref().map(|inside| &inside.authority);
+        head::target(head, self.listener.settings.mode, inside, policy)
+    }
+}
+
+/// A value in the API key's place is a proof only if it has the shape of a JWT (RFC 7519 §3:
+/// three dot-separated parts, the first of which encodes an object); anything else is a placeholder.
+fn is_token(value: &[u8]) -> bool {
+    value.starts_with(b"eyJ") && value.split(|byte| *byte == b'.').count() == 3
+}
+
+/// Serves HTTP until the client is done, the proxy drains, or limits are met.
+pub(crate) async fn serve<I>(connection: Rc<Connection>, stream: I, protocol: Protocol)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let core = connection.core.clone();
+    let limits = core.generation().limits.clone();
+    let mut drain = core.drain.clone();
+    let service = service_fn(move |request| {
+        let connection = connection.clone();
+        async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) }
+    });
+    match protocol {
+        Protocol::Http1 => {
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.header_timeout)
+                .max_headers(limits.headers_max)
+                .max_buf_size(limits.header_size.max(131_072))
+                .max_header_size(limits.header_size)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                _ = served.as_mut() => return,
+                () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
+            }
+            let _ = served.await;
+        }
+        Protocol::Http2 => {
+            let served = http2::Builder::new(LocalExecutor)
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(limits.streams_max)
+                .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(65_536))
+                .max_send_buf_size(262_144)
+                .adaptive_window(false)
+                .initial_stream_window_size(262_144)
+                .initial_connection_window_size(1_048_576)
+                .max_local_error_reset_streams(64)
+                .max_pending_accept_reset_streams(64)
+                .keep_alive_interval(limits.header_timeout)
+                .keep_alive_timeout(limits.header_timeout)
+                .serve_connection(TokioIo::new(stream), service);
+            let mut served = std::pin::pin!(served);
+            tokio::select! {
+                _ = served.as_mut() => return,
+                () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
+            }
+            let _ = served.await;
+        }
+    }
+}
+
+/// Resolves when the proxy begins to drain.
+pub(crate) async fn drained(drain: &mut tokio::sync::watch::Receiver<bool>) {
+    // The sender lives as long as the server; if it is gone, that is the end as well.
+    let _ = drain.wait_for(|draining| *draining).await;
+}

@@ -1,0 +1,243 @@
+//! What a request's head says about its target, and what must not travel on.
+
+use claviger_policy::{Authority, Policy, Scheme, Target};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Uri, Version};
+
+use crate::refusal::{Refusal, RefusalCode};
+use crate::settings::Mode;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Where the request says it wants to go, before policy knows it.
+pub(crate) fn target(
+    head: &Parts,
+    mode: Mode,
+    intercepted: Option<&Authority>,
+    policy: &Policy,
+) -> Result<Target, Refusal> {
+    check_framing(head)?;
+    match (intercepted, mode) {
+        (Some(authority), _) => inside_connect(head, authority, policy),
+        (None, Mode::Forward) => absolute_form(head, policy),
+        (None, Mode::Gateway) => gateway(head, policy),
+    }
+}
+
+/// The authority of a CONNECT request (RFC 9110 §9.3.6): host and port, both.
+pub(crate) fn connect_authority(head: &Parts) -> Result<Authority, Refusal> {
+    let authority = head.uri.authority().ok_or_else(|| bad("CONNECT without an authority"))?;
+    if authority.port_u16().is_none() {
+        return Err(bad("CONNECT without a port"));
+    }
+    let authority = Authority::parse(authority.as_str(), 443).map_err(target_error)?;
+    check_host(head, &authority, 443)?;
+    Ok(authority)
+}
+
+/// Inside an intercepted connection everything must name the host that was connected to.
+fn inside_connect(head: &Parts, authority: &Authority, policy: &Policy) -> Result<Target, Refusal> {
+    if let Some(named) = head.uri.authority() {
+        let named = Authority::parse(named.as_str(), 443).map_err(target_error)?;
+        if named != *authority || head.uri.scheme_str().is_some_and(|scheme| scheme != "https") {
+            return Err(misdirected(&named, authority));
+        }
+    }
+    check_host(head, authority, 443)?;
+    let path = path_and_query(&head.uri)?;
+    policy.canonicalize(Scheme::Https, authority.clone(), path).map_err(target_error)
+}
+
+/// `GET http://host/path`: a client that speaks clear text to the proxy for an `http://` URL.
+fn absolute_form(head: &Parts, policy: &Policy) -> Result<Target, Refusal> {
+    let authority = head.uri.authority().filter(|_| head.uri.scheme_str() == Some("http"));
+    let Some(authority) = authority else {
+        return Err(bad("a forward listener takes CONNECT and absolute http:// URLs"));
+    };
+    let authority = Authority::parse(authority.as_str(), 80).map_err(target_error)?;
+    check_host(head, &authority, 80)?;
+    policy.canonicalize(Scheme::Http, authority, path_and_query(&head.uri)?).map_err(target_error)
+}
+
+/// `/<service>/…`, or a service's own host name in `Host`.
+fn gateway(head: &Parts, policy: &Policy) -> Result<Target, Refusal> {
+    let host = match (head.uri.authority(), single_host(head)?) {
+        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            return Err(Refusal::new(RefusalCode::Misdirected, "authority and Host differ"));
+        }
+        (Some(authority), _) => Some(authority.as_str()),
+        (None, host) => host,
+    };
+    let path = path_and_query(&head.uri)?;
+    if let Some(named) = host
+        && let Some((scheme, authority)) = own_host(named, policy)
+    {
+        return policy.canonicalize(scheme, authority, path).map_err(target_error);
+    }
+    let (name, rest) = split_service(path);
+    let service = policy.service(name).ok_or_else(|| {
+        let detail = format!("the path begins with `{name}`, which is no service, and Host names none either");
+        Refusal::new(RefusalCode::UnknownService, detail)
+    })?;
+    let authority = service.primary().ok_or_else(|| {
+        let detail = format!("service `{name}` has only wildcard hosts: the Host header must name the host");
+        Refusal::new(RefusalCode::UnknownService, detail)
+    })?;
+    // `/service` and `/service?x` mean the root of the service.
+    let rooted;
+    let rest = if rest.starts_with('/') {
+        rest
+    } else {
+        rooted = format!("/{rest}");
+        &rooted
+    };
+    policy.canonicalize(service.scheme(), authority.clone(), rest).map_err(target_error)
+}
+
+fn own_host(named: &str, policy: &Policy) -> Option<(Scheme, Authority)> {
+    [Scheme::Https, Scheme::Http].into_iter().find_map(|scheme| {
+        let authority = Authority::parse(named, scheme.default_port()).ok()?;
+        policy.knows(&authority).then_some((scheme, authority)).filter(|(scheme, authority)| {
+            policy.service_for(authority, "/").is_none_or(|service| service.scheme() == *scheme)
+        })
+    })
+}
+
+fn split_service(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split_at(path.find(['/', '?']).unwrap_or(path.len()))
+}
+
+/// Host, if given, must name the same place as the authority that was already understood.
+fn check_host(head: &Parts, authority: &Authority, default_port: u16) -> Result<(), Refusal> {
+    let Some(host) = single_host(head)? else {
+        // RFC 9112 §3.2: an HTTP/1.1 request without Host is malformed; h2 has `:authority`.
+        return if head.version == Version::HTTP_2 || head.uri.authority().is_some() {
+            Ok(())
+        } else {
+            Err(bad("no Host header"))
+        };
+    };
+    let named = Authority::parse(host, default_port).map_err(target_error)?;
+    if named == *authority { Ok(()) } else { Err(misdirected(&named, authority)) }
+}
+
+fn single_host(head: &Parts) -> Result<Option<&str>, Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(None) };
+    if hosts.next().is_some() {
+        return Err(bad("more than one Host header"));
+    }
+    host.to_str().map(Some).map_err(|_| bad("the Host header is not ASCII"))
+}
+
+/// hyper reads one message from ambiguous framing; here it is refused, so that no upstream could read two.
+fn check_framing(head: &Parts) -> Result<(), Refusal> {
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(bad("more than one Content-Length"));
+    }
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() || length.is_some() {
+            return Err(bad("a Transfer-Encoding other than one `chunked`, or with a Content-Length"));
+        }
+    }
+    if head.method == Method::TRACE {
+        // TRACE would reflect the injected credential (RFC 9110 §9.3.8).
+        return Err(Refusal::new(RefusalCode::Unsupported, "TRACE"));
+    }
+    if head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+        return Err(Refusal::new(RefusalCode::Unsupported, "Upgrade"));
+    }
+    Ok(())
+}
+
+fn path_and_query(uri: &Uri) -> Result<&str, Refusal> {
+    match uri.path_and_query() {
+        Some(path) if !path.as_str().is_empty() => Ok(path.as_str()),
+        _ => Ok("/"),
+    }
+}
+
+/// Removes what belongs to one hop only (RFC 9110 §7.6.1), and what is meant for this proxy.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    strip_hop(headers);
+    headers.remove(PROXY_AUTHORIZATION);
+    // The client's 100-continue was answered by us; asking again would double it.
+    headers.remove(EXPECT);
+    if headers.get(TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        headers.remove(TE);
+    }
+}
+
+/// Removes what belongs to the upstream's hop only.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    strip_hop(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(TE);
+}
+
+fn strip_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // These are never hop-by-hop; naming them would strip what keeps the request whole.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER] {
+        headers.remove(name);
+    }
+}
+
+/// The token in `Proxy-Authorization`: a bearer token, or the password of Basic (clients that take a
+/// proxy URL can only send Basic).
+pub(crate) fn proxy_token(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(PROXY_AUTHORIZATION)?;
+    token_of(value)
+}
+
+/// The token in a Bearer or Basic value.
+fn token_of(value: &HeaderValue) -> Option<Vec<u8>> {
+    use base64::Engine;
+    let text = value.to_str().ok()?;
+    let (scheme, rest) = text.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.as_bytes().to_vec());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = base64::engine::general_purpose::STANDARD.decode(rest).ok()?;
+        let colon = pair.iter().position(|byte| *byte == b':')?;
+        return pair.get(colon + 1..).map(<[u8]>::to_vec);
+    }
+    None
+}
+
+fn bad(detail: &str) -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, detail)
+}
+
+fn misdirected(named: &Authority, meant: &Authority) -> Refusal {
+    Refusal::new(RefusalCode::Misdirected, format!("the request names `{named}` on a connection to `{meant}`"))
+}
+
+fn target_error(error: claviger_policy::TargetError) -> Refusal {
+    Refusal::because(RefusalCode::BadTarget, error.code(), error.to_string())
+}

@@ -1,0 +1,274 @@
+//! The life of a request, in order. Every stage yields the value that the next one needs, so that
+//! none can be left out: without a [`Grant`](claviger_policy::Grant) nothing is injected, and without
+//! an [`Injected`](claviger_credential::Injected) nothing is sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use claviger_contract::Attested;
+use claviger_credential::{Lease, LeaseAnswer, inject};
+use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant, Target};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+
+use crate::body::{AnswerBody, Passing, Sent, SentBody, mask_headers};
+use crate::connection::Connection;
+use crate::generation::{Generation, Service};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::trail::{Ending, Trail, Watch};
+use crate::upstream::Answered;
+use crate::{body_facts, head, intercept};
+
+/// Answers one request; never fails, for a refusal is an answer too.
+pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let generation = connection.core.generation();
+    if request.method() == Method::CONNECT && connection.asks_as_proxy() {
+        return intercept::handle(connection, &generation, request).await;
+    }
+    let (head, body) = request.into_parts();
+    let reservation = connection.core.ledger.reserve();
+    let mut trail = Trail::begin(connection, &generation, &head, reservation);
+    match pass(connection, &generation, &mut trail, head, body).await {
+        Ok(answer) => answer,
+        Err(refusal) => trail.refuse(&refusal),
+    }
+}
+
+/// accept ─ attest ─ target ─ decide ─ lease ─ inject ─ send ─ guard ─ record.
+async fn pass(
+    connection: &Rc<Connection>,
+    generation: &Arc<Generation>,
+    trail: &mut Trail,
+    mut head: Parts,
+    body: Incoming,
+) -> Result<Response<AnswerBody>, Refusal> {
+    // Room for both records first: what cannot be recorded does not happen.
+    trail.recordable()?;
+    // One canonicaliser; what is authorised below is byte for byte what is sent.
+    let target = connection.target(&head, &generation.policy)?;
+    trail.target(&target);
+    let service = service_of(generation, &target)?;
+    // Who asks. The proof may stand where the API key goes, so the service is known first.
+    let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
+    trail.attested(&attested);
+    // May they. Facts of the body are read only if a rule asks for them.
+    let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
+    let judged = decide(generation, trail, &bound, target, &head, &context, body).await?;
+    // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
+    let lease = lease(generation, &judged.grant, &attested).await?;
+    let guard = lease.as_ref().filter(|_| service.plan.guards()).and_then(|lease| lease.guard()).cloned();
+    if guard.is_some() {
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    head::strip_request(&mut head.headers);
+    let sent = Rc::new(Sent::default());
+    let limits = &generation.limits;
+    let (whole, streaming) = judged.body.split(service, limits, &sent).await?;
+    let replay = Replay::keep(lease.as_ref(), &head, whole.as_ref(), streaming.as_ref());
+    let injected = inject(judged.grant, lease, &service.plan, head, whole).map_err(inject_refusal)?;
+    // On record before anything goes out; with `ledger.required`, on disk.
+    let stamp = injected.lease().map(|lease| lease.stamp().clone());
+    let open = trail.allow(stamp)?;
+    let committed = open.committed().await;
+    let mut ending = trail.ending(open, sent.clone(), None);
+    if let Err(error) = committed {
+        let refusal = Refusal::new(RefusalCode::LedgerUnavailable, error.to_string());
+        return Ok(trail.fail(&refusal, ending));
+    }
+    let pool = &connection.core.pool;
+    let mut answered = match pool.send(service, limits, injected, streaming, &sent).await {
+        Ok(answered) => answered,
+        Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
+    };
+    // A credential that upstream no longer takes is minted once more, under the same grant.
+    if answered.response.status() == StatusCode::UNAUTHORIZED
+        && let Some(replay) = replay
+    {
+        ending.finished.replayed = true;
+        answered = match replay.run(connection, generation, service, &attested, answered, &sent).await {
+            Ok(answered) => answered,
+            Err(refusal) => return Ok(trail.fail(&refusal, ending)),
+        };
+    }
+    let guard = answered.lease.as_ref().filter(|_| guard.is_some()).and_then(|lease| lease.guard()).cloned();
+    if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
+        let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
+        return Ok(trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending));
+    }
+    Ok(answer(answered, guard, ending, generation, |grant| Watch::new(grant, judged.facts, context, &attested)))
+}
+
+fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {
+    let unknown = || Refusal::new(RefusalCode::UnknownService, format!("no service claims `{}`", target.authority()));
+    let route = generation.policy.service_for(target.authority(), target.path()).ok_or_else(unknown)?;
+    if route.scheme() != target.scheme() {
+        let detail =
+            format!("service `{}` is {}, not {}", route.name(), route.scheme().as_str(), target.scheme().as_str());
+        return Err(Refusal::new(RefusalCode::UnknownService, detail));
+    }
+    generation.services.get(route.name().as_ref() as &str).ok_or_else(unknown)
+}
+
+/// What policy allowed, with the body as far as it was read.
+struct Judged {
+    grant: Grant,
+    body: Unsent,
+    facts: Option<BodyFacts>,
+}
+
+enum Unsent {
+    Streaming(Incoming),
+    Whole(Bytes),
+}
+
+async fn decide(
+    generation: &Generation,
+    trail: &mut Trail,
+    bound: &Bound,
+    target: Target,
+    head: &Parts,
+    context: &Context,
+    body: Incoming,
+) -> Result<Judged, Refusal> {
+    let judged = match generation.policy.decide(bound, target, head.method.clone(), context) {
+        Decision::Grant(grant) => Judged { grant, body: Unsent::Streaming(body), facts: None },
+        Decision::Denied(denial) => return Err(trail.denied(denial)),
+        Decision::Pending(pending) => {
+            let whole = body_facts::read(body, pending.limit(), generation.limits.body_idle_timeout).await?;
+            let facts = body_facts::facts(&pending, head, &whole);
+            match pending.resolve(&generation.policy, &facts, whole) {
+                Ok(mut grant) => {
+                    let whole = grant.take_body().unwrap_or_default();
+                    Judged { grant, body: Unsent::Whole(whole), facts: Some(facts) }
+                }
+                Err(denial) => return Err(trail.denied(denial)),
+            }
+        }
+    };
+    trail.granted(&judged.grant);
+    Ok(judged)
+}
+
+impl Unsent {
+    /// Whole where something must be written into it, streaming otherwise.
+    async fn split(
+        self,
+        service: &Service,
+        limits: &crate::settings::Limits,
+        sent: &Rc<Sent>,
+    ) -> Result<(Option<Bytes>, Option<SentBody>), Refusal> {
+        match self {
+            Self::Whole(whole) => Ok((Some(whole), None)),
+            Self::Streaming(incoming) if incoming.is_end_stream() => Ok((None, None)),
+            Self::Streaming(incoming) => match service.plan.body_limit() {
+                Some(limit) => Ok((Some(body_facts::read(incoming, limit, limits.body_idle_timeout).await?), None)),
+                None => {
+                    if service.body_max.is_some_and(|max| incoming.size_hint().lower() > max) {
+                        return Err(Refusal::new(RefusalCode::BodyTooLarge, "Content-Length is over `body_max`"));
+                    }
+                    let idle = limits.body_idle_timeout;
+                    Ok((None, Some(SentBody::streaming(incoming, service.body_max, idle, sent.clone()))))
+                }
+            },
+        }
+    }
+}
+
+async fn lease(generation: &Generation, grant: &Grant, attested: &Attested) -> Result<Option<Arc<Lease>>, Refusal> {
+    let CredentialUse::Named(name) = grant.credential() else { return Ok(None) };
+    let lease = match generation.credentials.lease(name, grant, attested) {
+        LeaseAnswer::Ready(lease) => Ok(lease),
+        LeaseAnswer::Wait(minting) => minting.await,
+    };
+    lease
+        .map(Some)
+        .map_err(|error| Refusal::because(RefusalCode::CredentialUnavailable, error.code(), error.to_string()))
+}
+
+/// What is needed to send a request once more; kept only where a new credential could be minted.
+struct Replay {
+    head: Parts,
+    whole: Option<Bytes>,
+}
+
+impl Replay {
+    fn keep(
+        lease: Option<&Arc<Lease>>,
+        head: &Parts,
+        whole: Option<&Bytes>,
+        streaming: Option<&SentBody>,
+    ) -> Option<Self> {
+        let renewable = lease.is_some_and(|lease| lease.is_renewable());
+        (renewable && streaming.is_none()).then(|| Self { head: head.clone(), whole: whole.cloned() })
+    }
+
+    async fn run(
+        self,
+        connection: &Connection,
+        generation: &Generation,
+        service: &Service,
+        attested: &Attested,
+        refused: Answered,
+        sent: &Rc<Sent>,
+    ) -> Result<Answered, Refusal> {
+        if let Some(stale) = &refused.lease {
+            generation.credentials.invalidate(stale);
+        }
+        // Upstream's 401 stands if no other value is to be had.
+        let Ok(Some(fresh)) = lease(generation, &refused.grant, attested).await else { return Ok(refused) };
+        if refused.lease.as_ref().is_some_and(|stale| stale.stamp().version == fresh.stamp().version) {
+            return Ok(refused);
+        }
+        let injected =
+            inject(refused.grant, Some(fresh), &service.plan, self.head, self.whole).map_err(inject_refusal)?;
+        connection.core.pool.send(service, &generation.limits, injected, None, sent).await
+    }
+}
+
+/// The answer passes through: hop-by-hop headers go, echoes are masked, the body streams.
+fn answer(
+    answered: Answered,
+    guard: Option<Arc<claviger_credential::EchoGuard>>,
+    mut ending: Ending,
+    generation: &Generation,
+    watch: impl FnOnce(Grant) -> Watch,
+) -> Response<AnswerBody> {
+    let Answered { response, grant, lent, .. } = answered;
+    let (mut head, incoming) = response.into_parts();
+    head::strip_response(&mut head.headers);
+    if let Some(guard) = &guard {
+        ending.masked(mask_headers(guard, &mut head.headers));
+    }
+    ending.answered(head.status.as_u16());
+    ending.watch(watch(grant));
+    head.version = http::Version::HTTP_11;
+    let passing = Passing::new(incoming, guard, generation.limits.body_idle_timeout, ending, lent);
+    Response::from_parts(head, AnswerBody::Passing(Box::new(passing)))
+}
+
+/// The coding of an answer that cannot be scanned; none if there is nothing to scan.
+fn unreadable(response: &Response<Incoming>) -> Option<String> {
+    let coding = response.headers().get(CONTENT_ENCODING)?;
+    let plain = coding.as_bytes().eq_ignore_ascii_case(b"identity") || response.body().is_end_stream();
+    (!plain).then(|| String::from_utf8_lossy(coding.as_bytes()).into_owned())
+}
+
+/// If the client's body broke, that is why upstream's exchange did.
+fn client_fault(refusal: Refusal, sent: &Sent) -> Refusal {
+    match sent.error.get() {
+        None => refusal,
+        Some(crate::body::BodyError::TooLarge) => {
+            Refusal::new(RefusalCode::BodyTooLarge, "the body is over `body_max`")
+        }
+        Some(error) => Refusal::because(RefusalCode::BodyBroken, error.code(), error.to_string()),
+    }
+}
+
+// Takes the error by value, as `map_err` hands it.
+#[allow(clippy::needless_pass_by_value, reason = "passed to map_err")]
+fn inject_refusal(error: claviger_credential::InjectError) -> Refusal {
+    Refusal::because(RefusalCode::CredentialRefused, error.code(), error.to_string())
+}

@@ -1,0 +1,361 @@
+//! `[listener.X]`, the connection keys of `[service.X]`, and `[limits]`: text once turned into values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_contract::outbound::take_networks;
+use claviger_contract::path;
+use claviger_policy::document::{Diagnostics, Located, Table};
+use claviger_policy::{Authority, ServiceRoute};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::address::AddressGuard;
+use crate::trust::TrustRoots;
+
+/// How a listener understands requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `/<service>/…`, or a service's own host name in `Host`.
+    Gateway,
+    /// Absolute-form and CONNECT, as `HTTPS_PROXY` clients speak.
+    Forward,
+}
+
+/// What a forward listener does with a host that no service names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// Refuses.
+    Refuse,
+    /// Passes the bytes untouched, for attested workloads, and records it.
+    Tunnel,
+}
+
+/// Where the proof of a forward listener's client is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthenticateAt {
+    /// At CONNECT, in `Proxy-Authorization`.
+    Connect,
+    /// Inside the intercepted connection, where the API key would stand.
+    Request,
+}
+
+/// The address a listener binds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(file) => write!(f, "unix:{}", file.display()),
+        }
+    }
+}
+
+/// A listener's own certificate.
+#[derive(Debug)]
+pub struct ServerIdentity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+    /// The files it came from, to be watched.
+    pub files: [PathBuf; 2],
+}
+
+/// One `[listener.X]`.
+#[derive(Debug)]
+pub struct ListenerSettings {
+    /// X.
+    pub name: Arc<str>,
+    /// Gateway or forward.
+    pub mode: Mode,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Where the `bind` key stands, for errors at start.
+    pub bind_location: Located<String>,
+    /// Attestors in the order in which they are asked.
+    pub authenticate: Vec<Located<String>>,
+    /// At CONNECT, or inside.
+    pub authenticate_at: AuthenticateAt,
+    /// TLS, if the listener speaks it.
+    pub tls: Option<ServerIdentity>,
+    /// Hosts that no service names.
+    pub unmatched: Unmatched,
+    /// Private or reserved addresses that a tunnel may dial.
+    pub tunnel_guard: AddressGuard,
+    /// At most this many connections at a time and data core.
+    pub connections_max: usize,
+}
+
+impl ListenerSettings {
+    /// Takes all `[listener.X]` tables.
+    pub fn take_all(root: &mut Table, out: &mut Diagnostics) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (name, mut table) in root.named_tables("listener", out) {
+            let listener = Self::take(&name, &mut table, out);
+            table.finish(out);
+            let Some(listener) = listener else { continue };
+            if let Some(other) = all.iter().find(|other| other.bind == listener.bind && !is_port_zero(&other.bind)) {
+                let message = format!("`{}` is also bound by listener `{}`", listener.bind, other.name);
+                out.error(&listener.bind_location.location, format!("listener.{}.bind", listener.name), message);
+                continue;
+            }
+            all.push(listener);
+        }
+        all
+    }
+
+    fn take(name: &Located<String>, table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
+        if !table.has("mode") {
+            table.missing("mode", out);
+        }
+        let mode = table.choice("mode", &[("gateway", Mode::Gateway), ("forward", Mode::Forward)], out);
+        let bind_text = table.required_string("bind", out);
+        let bind = bind_text.as_ref().and_then(|text| take_bind(text, table, out));
+        let authenticate = table.strings("authenticate", out).unwrap_or_default();
+        if authenticate.is_empty() {
+            out.error(table.location(), table.key_of("authenticate"), "a listener must name at least one attestor")
+                .help("write `authenticate = [\"NAME\"]`, where NAME stands in an `[attestor.NAME]` table");
+        }
+        let words = [("connect", AuthenticateAt::Connect), ("request", AuthenticateAt::Request)];
+        let authenticate_at = table.choice("authenticate_at", &words, out);
+        let words = [("refuse", Unmatched::Refuse), ("tunnel", Unmatched::Tunnel)];
+        let unmatched = table.choice("unmatched", &words, out);
+        let tls = table.table("tls", out).map(|mut tls| {
+            let identity = take_server_identity(&mut tls, out);
+            tls.finish(out);
+            identity
+        });
+        let tunnel_guard = AddressGuard::new(take_networks(table, "allow_addresses", out));
+        let connections_max = table.integer("connections_max", 1..=1_000_000, out).map_or(10_000, |at| at.value);
+        let mode = mode?.value;
+        if mode == Mode::Gateway {
+            for (key, location) in [
+                ("authenticate_at", authenticate_at.as_ref().map(|at| &at.location)),
+                ("unmatched", unmatched.as_ref().map(|at| &at.location)),
+            ] {
+                if let Some(location) = location {
+                    out.error(location, table.key_of(key), "this key is for `mode = \"forward\"` only");
+                }
+            }
+        }
+        Some(Self {
+            name: name.value.as_str().into(),
+            mode,
+            bind: bind?,
+            bind_location: bind_text?,
+            authenticate,
+            authenticate_at: authenticate_at.map_or(AuthenticateAt::Connect, |at| at.value),
+            tls: match tls {
+                None => None,
+                Some(identity) => Some(identity?),
+            },
+            unmatched: unmatched.map_or(Unmatched::Refuse, |at| at.value),
+            tunnel_guard,
+            connections_max: usize::try_from(connections_max).unwrap_or(10_000),
+        })
+    }
+
+    /// Whether a bearer proof would cross a network in clear text.
+    pub fn is_exposed_cleartext(&self) -> bool {
+        self.tls.is_none() && matches!(self.bind, Bind::Tcp(address) if !address.ip().is_loopback())
+    }
+}
+
+fn is_port_zero(bind: &Bind) -> bool {
+    matches!(bind, Bind::Tcp(address) if address.port() == 0)
+}
+
+fn take_bind(text: &Located<String>, table: &Table, out: &mut Diagnostics) -> Option<Bind> {
+    if let Some(file) = text.value.strip_prefix("unix:") {
+        let file = Located { value: file.to_owned(), location: text.location.clone() };
+        return Some(Bind::Unix(path::resolve(&file)));
+    }
+    match text.value.parse() {
+        Ok(address) => Some(Bind::Tcp(address)),
+        Err(_) => {
+            out.error(&text.location, table.key_of("bind"), format!("`{}` is not an address", text.value)).help(
+                "write an address and a port, as `127.0.0.1:7070`, or a socket, as `unix:/run/claviger/egress.sock`",
+            );
+            None
+        }
+    }
+}
+
+fn take_server_identity(table: &mut Table, out: &mut Diagnostics) -> Option<ServerIdentity> {
+    let certificate = table.required_string("certificate", out);
+    let key = table.required_string("key", out);
+    let (certificate, key) = (certificate?, key?);
+    let files = [path::resolve(&certificate), path::resolve(&key)];
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&files[0]).and_then(|certificates| certificates.collect());
+    let chain = match chain {
+        Ok(chain) if !chain.is_empty() => Some(chain),
+        Ok(_) => {
+            let message = format!("`{}` holds no certificate", files[0].display());
+            out.error(&certificate.location, table.key_of("certificate"), message);
+            None
+        }
+        Err(error) => {
+            let message = format!("failed to read `{}`: {error}", files[0].display());
+            out.error(&certificate.location, table.key_of("certificate"), message);
+            None
+        }
+    };
+    let private = match PrivateKeyDer::from_pem_file(&files[1]) {
+        Ok(private) => Some(private),
+        Err(error) => {
+            let message = format!("failed to read `{}`: {error}", files[1].display());
+            out.error(&key.location, table.key_of("key"), message);
+            None
+        }
+    };
+    Some(ServerIdentity { chain: chain?, key: private?, files })
+}
+
+/// The connection keys of one `[service.X]`: how its upstream is reached.
+#[derive(Debug)]
+pub struct ServiceSettings {
+    /// Dial this instead of resolving the host; TLS still verifies the host.
+    pub connect: Option<Authority>,
+    /// Addresses that may be dialled though they are private or reserved.
+    pub guard: AddressGuard,
+    /// The networks of `guard` as written, to tell whether a reload changed them.
+    pub allow_addresses: Vec<ipnet::IpNet>,
+    /// The roots that verify the upstream.
+    pub roots: TrustRoots,
+    /// The PEM of `ca`, to tell whether a reload changed it.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Whether h2 may be negotiated.
+    pub http2: bool,
+    /// From the request's head until the head of the answer.
+    pub response_timeout: Duration,
+    /// At most this many bytes in a request's body.
+    pub body_max: Option<u64>,
+}
+
+impl ServiceSettings {
+    /// Takes the connection keys; the others of the table belong to policy and credential.
+    pub fn take(route: &ServiceRoute, table: &mut Table, out: &mut Diagnostics) -> Self {
+        let connect = table.parsed("connect", out, |text| {
+            Authority::parse(text, route.scheme().default_port()).map_err(|error| error.to_string())
+        });
+        let allow_addresses = take_networks(table, "allow_addresses", out);
+        let ca_pem = table.string("ca", out).and_then(|written| {
+            let file = path::resolve(&written);
+            std::fs::read(&file)
+                .map_err(|error| {
+                    let message = format!("failed to read `{}`: {error}", file.display());
+                    out.error(&written.location, table.key_of("ca"), message);
+                })
+                .ok()
+                .map(|pem| (written.location, pem))
+        });
+        let roots = match &ca_pem {
+            None => TrustRoots::bundled(),
+            Some((location, pem)) => match TrustRoots::from_pem(pem) {
+                Ok(roots) => roots,
+                Err(error) => {
+                    out.error(location, table.key_of("ca"), error.to_string());
+                    TrustRoots::bundled()
+                }
+            },
+        };
+        Self {
+            connect: connect.map(|at| at.value),
+            guard: AddressGuard::new(allow_addresses.clone()),
+            allow_addresses,
+            roots,
+            ca_pem: ca_pem.map(|(_, pem)| pem),
+            http2: table.boolean("http2", out).is_none_or(|at| at.value),
+            response_timeout: table.duration("response_timeout", out).map_or(Duration::from_secs(600), |at| at.value),
+            body_max: table.size("body_max", out).map(|at| at.value),
+        }
+    }
+}
+
+/// `[limits]`: what one peer may cost. All have defaults.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// TLS handshake of a client, and from connecting to a whole request head; also how long an idle
+    /// keep-alive connection is kept.
+    pub header_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_size: usize,
+    /// Number of request headers.
+    pub headers_max: usize,
+    /// TCP and TLS to an upstream.
+    pub connect_timeout: Duration,
+    /// No byte of a body for this long ends it.
+    pub body_idle_timeout: Duration,
+    /// How long an idle upstream connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Idle upstream connections per core and destination.
+    pub pool_idle_max: usize,
+    /// Upstream connections per core and destination.
+    pub upstream_max: usize,
+    /// h2 streams per client connection.
+    pub streams_max: u32,
+    /// How long open requests may take after a stop was asked for.
+    pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// Takes the `[limits]` table.
+    pub fn take(root: &mut Table, out: &mut Diagnostics) -> Self {
+        let mut limits = Self::default();
+        let Some(mut table) = root.table("limits", out) else { return limits };
+        for (key, slot) in [
+            ("header_timeout", &mut limits.header_timeout),
+            ("connect_timeout", &mut limits.connect_timeout),
+            ("body_idle_timeout", &mut limits.body_idle_timeout),
+            ("pool_idle_timeout", &mut limits.pool_idle_timeout),
+            ("drain_timeout", &mut limits.drain_timeout),
+        ] {
+            if let Some(at) = table.duration(key, out) {
+                *slot = at.value;
+            }
+        }
+        for (key, range, slot) in [
+            ("header_size", 8_192..=1_048_576, &mut limits.header_size),
+            ("headers_max", 16..=1_024, &mut limits.headers_max),
+            ("pool_idle_max", 0..=100_000, &mut limits.pool_idle_max),
+            ("upstream_max", 1..=100_000, &mut limits.upstream_max),
+        ] {
+            if let Some(at) = table.integer(key, range, out) {
+                *slot = usize::try_from(at.value).unwrap_or(*slot);
+            }
+        }
+        if let Some(at) = table.integer("streams_max", 1..=10_000, out) {
+            limits.streams_max = u32::try_from(at.value).unwrap_or(limits.streams_max);
+        }
+        table.finish(out);
+        limits
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            header_size: 65_536,
+            headers_max: 128,
+            connect_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(300),
+            pool_idle_timeout: Duration::from_secs(60),
+            pool_idle_max: 256,
+            upstream_max: 4_096,
+            streams_max: 128,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Upstream connections: pooled per data core, verified as the grant's host, never shared across
+//! transports. [`Injected`] is the only thing that can be sent.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use claviger_credential::{Injected, Lease};
+use claviger_policy::{Authority, Grant};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use crate::body::{Sent, SentBody};
+use crate::generation::{Service, Transport};
+use crate::io::LocalExecutor;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::resolve::{DialError, Resolver};
+use crate::settings::Limits;
+
+/// The upstream connections of one data core.
+pub(crate) struct Pool {
+    hosts: RefCell<HashMap<Key, Host>>,
+    resolver: Resolver,
+}
+
+/// Connections are shared only between requests of one transport to one authority.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    transport: u64,
+    authority: Authority,
+}
+
+#[derive(Default)]
+struct Host {
+    idle: Vec<(http1::SendRequest<SentBody>, Instant)>,
+    shared: Option<http2::SendRequest<SentBody>>,
+    /// Lent and idle h1 connections, and the shared one.
+    open: usize,
+}
+
+/// What upstream answered, with what is needed to judge and to end it.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) grant: Grant,
+    pub(crate) lease: Option<Arc<Lease>>,
+    pub(crate) lent: Lent,
+}
+
+/// A connection in use. Dropped without being given back, an h1 connection is closed.
+pub(crate) struct Lent {
+    pool: Rc<Pool>,
+    key: Key,
+    sender: Option<http1::SendRequest<SentBody>>,
+}
+
+impl Lent {
+    /// The answer was read to its end: the connection may serve the next request.
+    pub(crate) fn give_back(mut self) {
+        if let Some(sender) = self.sender.take()
+            && !sender.is_closed()
+        {
+            let mut hosts = self.pool.hosts.borrow_mut();
+            if let Some(host) = hosts.get_mut(&self.key) {
+                host.idle.push((sender, Instant::now()));
+            }
+        }
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(resolver: Resolver) -> Rc<Self> {
+        Rc::new(Self { hosts: RefCell::default(), resolver })
+    }
+
+    /// Sends one request, over an idle connection if one still lives.
+    ///
+    /// A connection that closed before any byte of the request was written is replaced: hyper gives
+    /// such a request back untouched. Nothing else is ever sent twice from here.
+    pub(crate) async fn send(
+        self: &Rc<Self>,
+        service: &Service,
+        limits: &Limits,
+        injected: Injected,
+        streaming: Option<SentBody>,
+        sent: &Sent,
+    ) -> Result<Answered, Refusal> {
+        let (grant, lease, parts, whole) = injected.into_parts();
+        let body = match (whole, streaming) {
+            (Some(whole), _) => SentBody::full(whole, sent),
+            (None, Some(streaming)) => streaming,
+            (None, None) => SentBody::Full(None),
+        };
+        let key = Key { transport: service.transport.id, authority: grant.target().authority().clone() };
+        let mut request = Request::from_parts(parts, body);
+        let work = async {
+            loop {
+                let (mut connection, reused) = match self.take(&key).await {
+                    Some(connection) => (connection, true),
+                    None => (self.connect(&key, service, limits).await?, false),
+                };
+                connection.shape(&mut request, &grant);
+                match connection.send(request).await {
+                    Ok(response) => return Ok((response, connection.lend(self, key))),
+                    Err(mut error) => match error.take_message().filter(|_| reused) {
+                        Some(unsent) => request = unsent,
+                        None => return Err(broken(&error.into_error())),
+                    },
+                }
+            }
+        };
+        let (response, lent) = while_moving(work, service.response_timeout, sent).await?;
+        Ok(Answered { response, grant, lease, lent })
+    }
+
+    async fn take(&self, key: &Key) -> Option<Connection> {
+        loop {
+            let mut candidate = {
+                let mut hosts = self.hosts.borrow_mut();
+                let host = hosts.get_mut(key)?;
+                if let Some(shared) = host.shared.as_ref().filter(|shared| !shared.is_closed()) {
+                    return Some(Connection::Http2(shared.clone()));
+                }
+                host.shared = None;
+                host.idle.pop()?.0
+            };
+            // The connection's task may still be finishing the last exchange; it resolves in a turn.
+            if candidate.ready().await.is_ok() {
+                return Some(Connection::Http1(candidate));
+            }
+        }
+    }
+
+    async fn connect(self: &Rc<Self>, key: &Key, service: &Service, limits: &Limits) -> Result<Connection, Refusal> {
+        let slot = {
+            let mut hosts = self.hosts.borrow_mut();
+            let host = hosts.entry(key.clone()).or_default();
+            if host.open >= limits.upstream_max {
+                let detail = format!("{} connections to `{}` are open", host.open, key.authority);
+                return Err(Refusal::new(RefusalCode::Overloaded, detail));
+            }
+            host.open += 1;
+            Slot { pool: self.clone(), key: key.clone() }
+        };
+        let transport = &service.transport;
+        let work = self.handshake(key, transport, limits, slot);
+        match tokio::time::timeout(limits.connect_timeout, work).await {
+            Ok(connection) => connection,
+            Err(_) => {
+                let detail = format!("no connection to `{}` within {:?}", key.authority, limits.connect_timeout);
+                Err(Refusal::new(RefusalCode::UpstreamTimeout, detail))
+            }
+        }
+    }
+
+    async fn handshake(
+        self: &Rc<Self>,
+        key: &Key,
+        transport: &Transport,
+        limits: &Limits,
+        slot: Slot,
+    ) -> Result<Connection, Refusal> {
+        let stream = self
+            .resolver
+            .dial(&key.authority, &transport.guard, transport.connect.as_ref(), limits.connect_timeout)
+            .await
+            .map_err(|error| dial_refusal(&error))?;
+        let Some(tls) = &transport.tls else { return self.http1(stream, slot).await };
+        let name = ServerName::try_from(key.authority.host.as_str().to_owned())
+            .map_err(|_| Refusal::new(RefusalCode::UpstreamUntrusted, "the host cannot stand in a certificate"))?;
+        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(|error| {
+            let code = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::InvalidCertificate(_)) => RefusalCode::UpstreamUntrusted,
+                Some(_) | None => RefusalCode::UpstreamUnreachable,
+            };
+            Refusal::new(code, format!("TLS with `{}`: {error}", key.authority))
+        })?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            return self.http2(key, stream, slot).await;
+        }
+        self.http1(stream, slot).await
+    }
+
+    async fn http1<I>(self: &Rc<Self>, stream: I, slot: Slot) -> Result<Connection, Refusal>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(262_144)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
+        tokio::task::spawn_local(async move {
+            let _slot = slot;
+            // How it ended shows in the request that used it.
+            let _ = connection.await;
+        });
+        Ok(Connection::Http1(sender))
+    }
+
+    async fn http2<I>(self: &Rc<Self>, key: &Key, stream: I, slot: Slot) -> Result<Connection, Refusal>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .keep_alive_interval(Duration::from_secs(30))
+            .max_header_list_size(262_144)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
+        if let Some(host) = self.hosts.borrow_mut().get_mut(key) {
+            host.shared = Some(sender.clone());
+        }
+        tokio::task::spawn_local(async move {
+            let _slot = slot;
+            let _ = connection.await;
+        });
+        Ok(Connection::Http2(sender))
+    }
+
+    /// Closes what has been idle for too long, and forgets hosts without connections.
+    pub(crate) fn sweep(&self, limits: &Limits) {
+        let now = Instant::now();
+        self.hosts.borrow_mut().retain(|_, host| {
+            host.idle
+                .retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < limits.pool_idle_timeout);
+            let surplus = host.idle.len().saturating_sub(limits.pool_idle_max);
+            host.idle.drain(..surplus);
+            if host.shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
+                host.shared = None;
+            }
+            host.open > 0
+        });
+    }
+}
+
+/// Counts one open connection for as long as its task lives.
+struct Slot {
+    pool: Rc<Pool>,
+    key: Key,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(host) = self.pool.hosts.borrow_mut().get_mut(&self.key) {
+            host.open = host.open.saturating_sub(1);
+        }
+    }
+}
+
+enum Connection {
+    Http1(http1::SendRequest<SentBody>),
+    Http2(http2::SendRequest<SentBody>),
+}
+
+impl Connection {
+    /// Gives the head the form of the connection's protocol. Where it goes is the grant's word.
+    fn shape(&self, request: &mut Request<SentBody>, grant: &Grant) {
+        match self {
+            Self::Http1(_) => {
+                *request.version_mut() = Version::HTTP_11;
+                if let Some(path) = request.uri().path_and_query().cloned() {
+                    *request.uri_mut() = Uri::from(path);
+                }
+                if let Ok(host) = HeaderValue::from_str(grant.target().host_header()) {
+                    request.headers_mut().insert(HOST, host);
+                }
+            }
+            Self::Http2(_) => {
+                *request.version_mut() = Version::HTTP_2;
+                request.headers_mut().remove(HOST);
+                if request.uri().authority().is_none()
+                    && let Some(path) = request.uri().path_and_query().cloned()
+                {
+                    let mut parts = grant.target().uri().clone().into_parts();
+                    parts.path_and_query = Some(path);
+                    if let Ok(uri) = Uri::from_parts(parts) {
+                        *request.uri_mut() = uri;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<SentBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    fn lend(self, pool: &Rc<Pool>, key: Key) -> Lent {
+        let sender = match self {
+            Self::Http1(sender) => Some(sender),
+            Self::Http2(_) => None,
+        };
+        Lent { pool: pool.clone(), key, sender }
+    }
+}
+
+/// Waits for the head of the answer, as long as the request's body still moves.
+async fn while_moving<T>(
+    work: impl Future<Output = Result<T, Refusal>>,
+    limit: Duration,
+    sent: &Sent,
+) -> Result<T, Refusal> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let before = sent.bytes.get();
+        match tokio::time::timeout(limit, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) if sent.bytes.get() != before => {}
+            Err(_) => return Err(Refusal::new(RefusalCode::UpstreamTimeout, format!("no answer within {limit:?}"))),
+        }
+    }
+}
+
+fn broken(error: &hyper::Error) -> Refusal {
+    Refusal::new(RefusalCode::UpstreamBroken, error.to_string())
+}
+
+/// What a failed dial means to the client and the operator.
+pub(crate) fn dial_refusal(error: &DialError) -> Refusal {
+    let code = match error {
+        DialError::Refused(_) => RefusalCode::AddressRefused,
+        DialError::NoSuchHost { .. } | DialError::Connect { .. } => RefusalCode::UpstreamUnreachable,
+        DialError::Timeout { .. } => RefusalCode::UpstreamTimeout,
+    };
+    Refusal::because(code, error.code(), error.to_string())
+}

@@ -1,0 +1,57 @@
+//! What the ledger says, and that it cannot be changed unnoticed.
+
+use claviger_tests::World;
+
+use crate::gateway::client;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_has_two_records_and_the_chain_holds() {
+    let (world, _origin) = World::with_keyed_origin().await;
+    let proxy = world.start();
+    for path in ["/api/v1/one?secret=in-query", "/api/v2/two", "/api/v1/three"] {
+        let _ = client().get(proxy.gateway(path)).bearer_auth(world.token("app")).send().await.unwrap().bytes().await;
+    }
+    let decided = proxy.records("decided", 3);
+    let finished = proxy.records("finished", 3);
+    for (decided, finished) in decided.iter().zip(&finished) {
+        assert_eq!(decided["id"], finished["id"]);
+        assert_eq!(decided["principal"], "spiffe://acme.test/ci/app");
+        assert_eq!(decided["host"], "api.test:443");
+    }
+    assert_eq!(decided[0]["decision"], "allow");
+    assert_eq!(decided[0]["rule"], "app-api");
+    assert_eq!(decided[0]["credential"]["name"], "api");
+    assert_eq!(decided[1]["decision"], "deny");
+    assert_eq!(decided[1]["code"], "no_rule");
+    assert_eq!(finished[0]["upstream_status"], 200);
+    let file = world.path().join("state/ledger/ledger.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("in-query"), "a query stands in the ledger");
+    drop(proxy);
+
+    let verify = || world.run(&["ledger", "--config", "claviger.toml", "verify"]);
+    assert!(verify().status.success(), "{}", String::from_utf8_lossy(&verify().stderr));
+    let id = decided[1]["id"].as_str().unwrap();
+    let explained = world.run(&["explain", "--config", "claviger.toml", id]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(explained.contains("no_rule") && explained.contains("GET"), "{explained}");
+
+    // One changed byte is found, with its line.
+    let changed = text.replacen("\"deny\"", "\"Deny\"", 1);
+    std::fs::write(&file, changed).unwrap();
+    let broken = verify();
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("ledger.jsonl:"), "{broken:?}");
+}
+
+/// Promise 10 with `ledger.required`: what cannot be recorded does not happen.
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_10_a_required_ledger_that_cannot_be_written_refuses() {
+    let (world, origin) = World::with_keyed_origin().await;
+    std::os::unix::fs::symlink("/dev/full", world.path().join("full.jsonl")).unwrap();
+    world.configure(&world.usual(origin.port(), "[ledger]\nrequired = true\npath = \"full.jsonl\"\n"));
+    let output = world.run(&["run", "--config", "claviger.toml"]);
+    // Either it does not start on such a file, or it refuses requests; a device is refused at start.
+    assert!(!output.status.success());
+    assert_eq!(origin.connections(), 0);
+}
