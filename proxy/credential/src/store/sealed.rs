@@ -150,10 +150,12 @@ impl SealedStore {
         Ok(envelope)
     }
 
-    /// Whether nothing was ever sealed here.
+    /// Whether nothing is sealed here, neither secrets nor keys of Claviger's own.
     fn is_empty(&self) -> bool {
         let mut names = Vec::new();
-        collect_names(&self.folder, "", &mut names).is_ok() && names.is_empty()
+        let own = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let own = own.filter(|entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION));
+        collect_names(&self.folder, "", &mut names).is_ok() && names.is_empty() && own.count() == 0
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
