@@ -49,18 +49,17 @@ impl Attestors {
     pub fn chain(&self, names: &[Located<String>], key: &str, out: &mut Diagnostics) -> Option<Arc<Chain>> {
         let mut chain: Vec<(&str, Arc<dyn Attestor>)> = Vec::new();
         for name in names {
-            let error = match self.all.iter().find(|(known, _)| **known == *name.value) {
+            match self.all.iter().find(|(known, _)| **known == *name.value) {
                 Some((known, _)) if chain.iter().any(|(before, _)| *before == &**known) => {
-                    out.error(&name.location, key, format!("`{}` is there twice", name.value))
+                    out.error(&name.location, key, format!("`{}` is there twice", name.value));
                 }
-                Some((known, attestor)) => {
-                    chain.push((known, attestor.clone()));
-                    continue;
+                Some((known, attestor)) => chain.push((known, attestor.clone())),
+                None => {
+                    let error = out.error(&name.location, key, format!("there is no attestor `{}`", name.value));
+                    if let Some(near) = nearest(&name.value, self.all.iter().map(|(name, _)| &**name)) {
+                        error.help(format!("did you mean `{near}`?"));
+                    }
                 }
-                None => out.error(&name.location, key, format!("there is no attestor `{}`", name.value)),
-            };
-            if let Some(near) = nearest(&name.value, self.all.iter().map(|(name, _)| &**name)) {
-                error.help(format!("did you mean `{near}`?"));
             }
         }
         let is_whole = chain.len() == names.len();

@@ -193,12 +193,14 @@ impl RemoteKeys {
         let now = self.env.clock.now_ms();
         match fetched {
             Ok((keys, fresh_ms)) => {
+                // What may not serve for long is fetched the more often.
+                let fresh_ms = fresh_ms.min(self.settings.keys_age_max_ms);
                 let changed = self.snapshot.load().as_ref().is_none_or(|before| !before.keys.same_as(&keys));
                 self.snapshot.store(Some(Arc::new(Snapshot {
                     keys,
                     // Ahead of the end by a fifth, so that one failure is not an outage.
                     refresh_at_ms: now.saturating_add(fresh_ms / 5 * 4),
-                    ends_at_ms: now.saturating_add(self.settings.keys_age_max_ms.max(fresh_ms)),
+                    ends_at_ms: now.saturating_add(self.settings.keys_age_max_ms),
                 })));
                 if changed {
                     self.generation.fetch_add(1, Ordering::AcqRel);

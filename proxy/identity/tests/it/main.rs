@@ -1,4 +1,5 @@
 //! The attestors as a listener uses them: a configuration text, a chain, proofs.
+#![allow(clippy::too_many_lines, reason = "a table of cases is read line by line")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
