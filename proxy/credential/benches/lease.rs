@@ -1,0 +1,33 @@
+//! What a lease that is at hand costs a request.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench stops by panicking")]
+
+#[path = "../tests/support/joined.rs"]
+mod joined;
+
+use std::hint::black_box;
+
+use claviger_contract::Secret;
+use claviger_credential::SealedStore;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn lease(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = SealedStore::open(folder.path());
+    let mut text =
+        String::from("[service.api]\nhosts = [\"api.test\"]\n[workload.me]\nspiffe = \"spiffe://acme.test/me\"\n");
+    for n in 0..100 {
+        let secret = Secret::from(format!("sk-0123456789abcdef-{n}"));
+        store.set(&format!("key-{n}"), secret, vec!["api.test".to_owned()], None).unwrap();
+        text += &format!("[credential.key-{n}]\nkind = \"static\"\nvalue = \"secret://sealed/key-{n}\"\n");
+    }
+    text += "[allow.api]\nwho = \"me\"\nto = \"api\"\nops = [\"*\"]\nuse = \"key-7\"\n";
+    let joined = joined::Joined::load(folder.path(), runtime.handle().clone(), &text);
+    let grant = joined.grant("api.test");
+    criterion.bench_function("lease/hit", |bencher| {
+        bencher.iter(|| joined.credentials.lease(black_box("key-7"), &grant, &joined.attested));
+    });
+}
+
+criterion_group!(benches, lease);
+criterion_main!(benches);

@@ -1,0 +1,77 @@
+//! Policy and credentials of one configuration, joined as the composition root does it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use claviger_contract::outbound::OutboundFailure;
+use claviger_contract::{
+    Attested, Event, EventSink, Outbound, OutboundError, OutboundRequest, OutboundResponse, Proof, ProofDigest, Reach,
+    SystemClock,
+};
+use claviger_credential::{CredentialEnv, Credentials};
+use claviger_policy::document::{Diagnostics, SourceFile, parse};
+use claviger_policy::{
+    Attributes, Authority, Bound, Context, Decision, Grant, Inputs, Policy, Principal, Scheme, ServiceRoute, SpiffeId,
+    TrustDomain, compile,
+};
+
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl Outbound for Nowhere {
+    async fn send(&self, _: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+        Err(OutboundError { endpoint: request.url.to_string(), kind: OutboundFailure::Connect })
+    }
+}
+
+impl EventSink for Nowhere {
+    fn emit(&self, _: Event) {}
+}
+
+pub(crate) struct Joined {
+    pub(crate) policy: Policy,
+    pub(crate) credentials: Credentials,
+    pub(crate) attested: Attested,
+    bound: Bound,
+}
+
+impl Joined {
+    pub(crate) fn load(state_dir: &Path, runtime: tokio::runtime::Handle, text: &str) -> Self {
+        let mut out = Diagnostics::default();
+        let mut root = parse(&SourceFile::new("claviger.toml", text), &mut out).unwrap_or_else(|| panic!("{out:?}"));
+        let services: Vec<_> = root
+            .named_tables("service", &mut out)
+            .into_iter()
+            .filter_map(|(name, mut table)| ServiceRoute::take(name, &mut table, &mut out))
+            .collect();
+        let env = CredentialEnv {
+            state_dir: state_dir.to_owned(),
+            outbound: Arc::new(Nowhere),
+            clock: Arc::new(SystemClock),
+            events: Arc::new(Nowhere),
+            runtime,
+        };
+        let credentials = Credentials::take(&mut root, Vec::new(), &env, None, &mut out);
+        let trust_domain = TrustDomain::parse("acme.test").unwrap();
+        let inputs = Inputs { trust_domain, services, credentials: credentials.facts(), generation: 1 };
+        let policy = compile(&mut root, inputs, &mut out).unwrap_or_else(|| panic!("{out:?}"));
+        let id = SpiffeId::parse("spiffe://acme.test/me").unwrap();
+        let principal = Arc::new(Principal { id, attributes: Attributes::default(), attested_by: "mesh".into() });
+        let proof = Arc::new(Proof { digest: ProofDigest([0; 32]), expires_at: None, token: None });
+        let bound = policy.bind(&principal);
+        Self { policy, credentials, attested: Attested { principal, proof }, bound }
+    }
+
+    /// What policy says to `GET https://HOST/`.
+    pub(crate) fn grant(&self, host: &str) -> Grant {
+        let authority = Authority::parse(host, 443).unwrap();
+        let target = self.policy.canonicalize(Scheme::Https, authority, "/").unwrap();
+        let context = Context { source_ip: None, now: 0 };
+        match self.policy.decide(&self.bound, target, http::Method::GET, &context) {
+            Decision::Grant(grant) => grant,
+            refused => panic!("{refused:?}"),
+        }
+    }
+}
