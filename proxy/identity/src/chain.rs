@@ -125,8 +125,13 @@ impl Chain {
                 match self.verdict(at, &**attestor, connection) {
                     Verdict::Attested(attested) => return Outcome::Attested(attested),
                     Verdict::Refused(error) => return Outcome::Refused(error),
-                    Verdict::Absent => continue,
+                    Verdict::Absent => {}
                 }
+                let has_certificates = !connection.certificates.is_empty();
+                if has_certificates && self.is_last(at, Evidence::Certificate) {
+                    return Outcome::Refused(UNKNOWN_TRUST_DOMAIN);
+                }
+                continue;
             }
             let Some(token) = token else { continue };
             let (digest, claims) = shown.get_or_insert_with(|| (proof_digest(&digest(&SHA256, token)), None));
@@ -141,11 +146,18 @@ impl Chain {
                     Err(error) => Outcome::Refused(error),
                 };
             }
+            if self.is_last(at, Evidence::Token) {
+                return Outcome::Refused(IdentityError::UnknownIssuer);
+            }
         }
-        if !connection.certificates.is_empty() && self.has(Evidence::Certificate) {
-            return Outcome::Refused(UNKNOWN_TRUST_DOMAIN);
-        }
-        if shown.is_some() { Outcome::Refused(IdentityError::UnknownIssuer) } else { Outcome::Absent }
+        Outcome::Absent
+    }
+
+    /// Whether this is the last attestor that could judge such evidence: what it does not know either is bad, and
+    /// attestors of other evidence, which stand after it, are not asked.
+    fn is_last(&self, at: usize, evidence: Evidence) -> bool {
+        let last = self.attestors.iter().rposition(|attestor| attestor.evidence() == evidence);
+        last == Some(at)
     }
 
     fn verdict(&self, at: usize, attestor: &dyn Attestor, connection: &ConnectionProofs) -> Verdict {

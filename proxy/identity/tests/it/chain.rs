@@ -67,6 +67,9 @@ fn the_order_decides() {
         ("a token that is none, and a good peer", all, &[], peer(7), Some(&garbage), "identity_malformed"),
         ("a bad peer before a good token", &["local", "one"], &[], peer(8), Some(&of_one), "identity_refused"),
         ("nobody's token", all, &[], None, Some(&of_nobody), "identity_unknown_issuer"),
+        ("nobody's token and a good peer", all, &[], peer(7), Some(&of_nobody), "identity_unknown_issuer"),
+        ("nobody's certificate and a good token", all, &foreign_leaf, None, Some(&of_one), "identity_untrusted"),
+        ("near: a good token before it", &["one", "mesh"], &foreign_leaf, None, Some(&of_one), ONE),
         ("nobody's certificate", all, &foreign_leaf, None, None, "identity_untrusted"),
         // What a chain does not take is not looked at.
         ("a token where none is taken", &["mesh", "local"], &[], peer(7), Some(&garbage), LOCAL),

@@ -46,7 +46,7 @@ fn this_process_over_a_listener() {
 }
 
 #[test]
-fn another_process_is_seen_as_itself() {
+fn a_socket_that_was_handed_on_names_who_made_it() {
     // The child has our end of the pair as its standard input; the listener sees who connected, which is us: a
     // connected socket keeps its credentials.
     let (ours, theirs) = UnixStream::pair().unwrap();
