@@ -55,8 +55,9 @@ pub(crate) trait SecretStore: Send + Sync + fmt::Debug {
     /// a read can tell.
     fn revision(&self, name: &str) -> u64;
 
-    /// What to do about a secret that is not there.
-    fn advice(&self, name: &str, service: &str) -> String;
+    /// What to do about a secret that is not there; `bind` is the option of `claviger secret set` that
+    /// names its hosts.
+    fn advice(&self, name: &str, bind: &str) -> String;
 }
 
 /// A reference whose store is known.
@@ -81,9 +82,9 @@ impl SecretHandle {
         self.store.revision(&self.name)
     }
 
-    /// What to do about a secret that is not there; `service` is put into commands.
-    pub(crate) fn advice(&self, service: &str) -> String {
-        self.store.advice(&self.name, service)
+    /// What to do about a secret that is not there; `bind` names its hosts, as `--for openai`.
+    pub(crate) fn advice(&self, bind: &str) -> String {
+        self.store.advice(&self.name, bind)
     }
 
     fn select(&self, stored: Stored) -> Result<Stored, StoreError> {

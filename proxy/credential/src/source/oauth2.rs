@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use zeroize::Zeroizing;
 
 use super::{Minted, Source};
-use crate::binding::list;
+use crate::binding::{BoundHost, list};
 use crate::error::SourceError;
 use crate::lease::ONLY_FIELD;
 use crate::store::{SecretHandle, Stored};
@@ -166,7 +166,7 @@ fn check_binding(handle: &SecretHandle, stored: &Stored, endpoint: &Target) -> R
         Some(hosts) if !hosts.iter().any(|host| host.matches(endpoint)) => Err(SourceError::Binding {
             reference: handle.reference.to_string(),
             hosts: if hosts.is_empty() { "no host".to_owned() } else { list(hosts) },
-            destination: endpoint.authority().to_string(),
+            destination: BoundHost::of_target(endpoint).to_string(),
         }),
         // A value without hosts of its own: the configuration that names the endpoint binds it.
         Some(_) | None => Ok(()),

@@ -79,7 +79,7 @@ pub(super) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics
             return None;
         }
     };
-    make(written, &key, "SERVICE", env, out)
+    make(written, &key, "--for SERVICE", env, out)
 }
 
 /// `[service.NAME] secret = "secret://…"`.
@@ -89,13 +89,19 @@ pub(crate) fn take_shorthand(
     env: &SourceEnv<'_>,
     out: &mut Diagnostics,
 ) -> Option<Taken> {
-    make(vec![(ONLY_FIELD.into(), reference)], &format!("service.{service}.secret"), service, env, out)
+    make(
+        vec![(ONLY_FIELD.into(), reference)],
+        &format!("service.{service}.secret"),
+        &format!("--for {service}"),
+        env,
+        out,
+    )
 }
 
 fn make(
     written: Vec<(Arc<str>, Located<String>)>,
     key: &str,
-    service: &str,
+    bind: &str,
     env: &SourceEnv<'_>,
     out: &mut Diagnostics,
 ) -> Option<Taken> {
@@ -118,7 +124,7 @@ fn make(
                 read.push((name.clone(), stored));
             }
             Some(Err(error)) => {
-                unreadable(&error, &handle, text, &key, service, out);
+                unreadable(&error, &handle, text, &key, bind, out);
                 complete = false;
             }
             None => {}
@@ -154,11 +160,11 @@ pub(super) fn unreadable(
     handle: &SecretHandle,
     text: &Located<String>,
     key: &str,
-    service: &str,
+    bind: &str,
     out: &mut Diagnostics,
 ) {
     let diagnostic = out.error(&text.location, key, error.to_string());
     if matches!(error, SourceError::Store { cause: StoreError::NotFound(_), .. }) {
-        diagnostic.help(handle.advice(service));
+        diagnostic.help(handle.advice(bind));
     }
 }

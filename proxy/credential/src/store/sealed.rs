@@ -239,8 +239,8 @@ impl SecretStore for SealedStore {
         self.path(name).map_or(0, |path| os::revision(&path))
     }
 
-    fn advice(&self, name: &str, service: &str) -> String {
-        format!("run `claviger secret set {name} --for {service}`")
+    fn advice(&self, name: &str, bind: &str) -> String {
+        format!("run `claviger secret set {name} {bind}`")
     }
 }
 

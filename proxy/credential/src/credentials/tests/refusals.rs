@@ -190,12 +190,12 @@ async fn what_is_wrong_with_oauth2() {
     with(
         "secret://sealed/crm",
         "secret://sealed/nope",
-        "claviger.toml:6:17: error: `credential.crm.client_secret`: failed to read `secret://sealed/nope`: there is no secret `nope`\n  help: run `claviger secret set nope --for SERVICE`",
+        "claviger.toml:6:17: error: `credential.crm.client_secret`: failed to read `secret://sealed/nope`: there is no secret `nope`\n  help: run `claviger secret set nope --host login.crm.test:443`",
     );
     with(
         "secret://sealed/crm",
         "secret://sealed/elsewhere",
-        "claviger.toml:6:17: error: `credential.crm.client_secret`: `secret://sealed/elsewhere` may go to `other.test:443` only, not to `login.crm.test:443`\n  help: run `claviger secret set elsewhere --for login.crm.test:443` to bind it there",
+        "claviger.toml:6:17: error: `credential.crm.client_secret`: `secret://sealed/elsewhere` may go to `other.test:443` only, not to `login.crm.test:443`\n  help: bind it there: `claviger secret set elsewhere --host login.crm.test:443`, or `bindings` of a store that has them",
     );
 }
 
@@ -238,7 +238,7 @@ async fn cleartext_is_for_a_listed_loopback_that_the_secret_names() {
     world.seal("crm", "client-secret", &["login.crm.test"]);
     let listed = OAUTH2.replace("https://login.crm.test/token", "http://127.0.0.1:9/token")
         + "allow_addresses = [\"127.0.0.1\"]\n";
-    world.refuses(&listed, &["claviger.toml:6:17: error: `credential.crm.client_secret`: `secret://sealed/crm` may go to `login.crm.test:443` only, not to `127.0.0.1:9`\n  help: run `claviger secret set crm --for 127.0.0.1:9` to bind it there"]);
+    world.refuses(&listed, &["claviger.toml:6:17: error: `credential.crm.client_secret`: `secret://sealed/crm` may go to `login.crm.test:443` only, not to `http://127.0.0.1:9`\n  help: bind it there: `claviger secret set crm --host http://127.0.0.1:9`, or `bindings` of a store that has them"]);
     world.seal("crm", "client-secret", &["http://127.0.0.1:9"]);
     world.load(&listed);
 }

@@ -8,6 +8,7 @@ use claviger_policy::{Authority, PathMode, Scheme, Target};
 
 use super::super::static_value::{unreadable, warn};
 use super::{ClientAuth, OAuth2Source, check_binding};
+use crate::binding::BoundHost;
 use crate::digest::Digester;
 use crate::lease::ONLY_FIELD;
 use crate::source::{SourceEnv, Taken};
@@ -144,6 +145,7 @@ fn check_secret(
     out: &mut Diagnostics,
 ) -> Option<()> {
     let Some(read) = handle.read_now() else { return Some(()) };
+    let host = BoundHost::of_target(endpoint);
     match read {
         Ok(stored) => {
             warn(&stored, text, key, out);
@@ -151,14 +153,15 @@ fn check_secret(
             let name = handle.reference.name();
             checked
                 .map_err(|error| {
-                    let help =
-                        format!("run `claviger secret set {name} --for {}` to bind it there", endpoint.authority());
+                    let help = format!(
+                        "bind it there: `claviger secret set {name} --host {host}`, or `bindings` of a store that has them"
+                    );
                     out.error(&text.location, key, error.to_string()).help(help);
                 })
                 .ok()
         }
         Err(error) => {
-            unreadable(&error, handle, text, key, "SERVICE", out);
+            unreadable(&error, handle, text, key, &format!("--host {host}"), out);
             None
         }
     }

@@ -136,7 +136,7 @@ impl Envelope {
         Self::parse(&plain).ok_or_else(tampered)
     }
 
-    fn parse(plain: &[u8]) -> Option<Self> {
+    pub(super) fn parse(plain: &[u8]) -> Option<Self> {
         let rest = plain.strip_prefix(MAGIC)?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let (json, values) = rest.split_at_checked(end + 1)?;

@@ -226,3 +226,31 @@ fn nothing_printed_holds_a_value() {
         assert!(!shown.contains("canary"), "{shown}");
     }
 }
+
+proptest::proptest! {
+    /// Whoever holds the key may have written anything: it is read whole or refused.
+    #[test]
+    fn no_content_makes_an_envelope_panic(tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let plain = [b"claviger-sealed/1\n".as_slice(), &tail].concat();
+        proptest::prop_assert!(Envelope::parse(&plain).is_none());
+    }
+}
+
+#[test]
+fn an_envelope_is_read_strictly() {
+    let check = |json: &str, values: &str, whole: bool| {
+        let plain = format!("claviger-sealed/1\n{json}\n{values}");
+        assert_eq!(Envelope::parse(plain.as_bytes()).is_some(), whole, "{plain}");
+    };
+    let json = r#"{"name":"x","hosts":["h"],"version":"1","created":0,"length":3}"#;
+    check(json, "abc", true);
+    check(json, "ab", false);
+    check(json, "abcd", false);
+    check(&json.replace("\"h\"", "\"h/\""), "abc", false);
+    check(&json.replace("\"created\"", "\"more\":1,\"created\""), "abc", false);
+    check(&json.replace(",\"version\":\"1\"", ""), "abc", false);
+    let both = json.replace("3}", r#"3,"previous":{"version":"0","length":2}}"#);
+    check(&both, "abcde", true);
+    check(&both, "abcd", false);
+    check(&both, "abcdef", false);
+}
