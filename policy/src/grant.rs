@@ -72,7 +72,12 @@ impl Grant {
         self.bound.data().rule_name(self.instance)
     }
 
-    /// The operation of the rule that matched, as it was written: the ledger's path template.
+    /// The path pattern of the operation that matched: what records show instead of the path.
+    pub fn path_pattern(&self) -> &Arc<str> {
+        self.bound.data().operation_path(self.operation)
+    }
+
+    /// The operation of the rule that matched, as it was written.
     pub fn operation(&self) -> &Arc<str> {
         self.bound.data().operation_text(self.operation)
     }

@@ -115,7 +115,7 @@ impl Methods {
 /// `/v1/models/*/**`: literal segments, `*` for one segment that is not empty, `**` for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathPattern {
-    text: Box<str>,
+    text: Arc<str>,
     /// The hash of the leading literal segments, at most [`HASHED_SEGMENTS`].
     pub(crate) prefix_hash: u32,
     pub(crate) prefix_len: u8,
@@ -150,7 +150,7 @@ impl PathPattern {
         Ok(Self::from_checked(text.into()))
     }
 
-    fn from_checked(text: Box<str>) -> Self {
+    fn from_checked(text: Arc<str>) -> Self {
         let (mut prefix_hash, mut prefix_len) = (EMPTY_HASH, 0_u8);
         for segment in segments(&text).take(HASHED_SEGMENTS) {
             if matches!(segment, "*" | "**") {
@@ -174,6 +174,11 @@ impl PathPattern {
     }
 
     pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its text, to be kept without copying.
+    pub(crate) fn text(&self) -> &Arc<str> {
         &self.text
     }
 

@@ -104,6 +104,10 @@ impl Data {
         self.set.operations.get(id as usize).map_or(&self.nothing, |operation| &operation.text)
     }
 
+    pub(crate) fn operation_path(&self, id: OperationId) -> &Arc<str> {
+        self.set.operations.get(id as usize).map_or(&self.nothing, |operation| operation.path.text())
+    }
+
     pub(crate) fn credential(&self, id: InstanceId) -> &CredentialUse {
         // An index that is out of range cannot be made; if it were, nothing is injected.
         self.instance(id).map_or(&CredentialUse::None, |instance| &instance.credential)

@@ -40,7 +40,7 @@ async fn bodies_and_methods_pass_through() {
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["method"], "POST");
     assert_eq!(answer["body"], body);
-    assert_eq!(origin.only().header("content-length"), None.or(origin.only().header("content-length")));
+    assert_eq!(origin.only().method, "POST");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +55,7 @@ async fn refusals_have_a_code_and_a_request_id_and_send_nothing() {
         ("another method", "/api/v1/hello", "DELETE", Some(&*world.token("app")), 403, "denied"),
         ("another path", "/api/v2/hello", "GET", Some(&*world.token("app")), 403, "denied"),
         ("no such service", "/apj/v1/hello", "GET", Some(&*world.token("app")), 403, "unknown_service"),
-        ("an ambiguous path", "/api/v1/%2e%2e/x", "GET", Some(&*world.token("app")), 400, "bad_target"),
+        ("an ambiguous path", "/api/v1/a;b", "GET", Some(&*world.token("app")), 400, "bad_target"),
     ] {
         let mut request = client().request(method.parse().unwrap(), proxy.gateway(path));
         if let Some(token) = token {

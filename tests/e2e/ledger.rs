@@ -43,15 +43,3 @@ async fn every_request_has_two_records_and_the_chain_holds() {
     assert_eq!(broken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&broken.stderr).contains("ledger.jsonl:"), "{broken:?}");
 }
-
-/// Promise 10 with `ledger.required`: what cannot be recorded does not happen.
-#[tokio::test(flavor = "multi_thread")]
-async fn promise_10_a_required_ledger_that_cannot_be_written_refuses() {
-    let (world, origin) = World::with_keyed_origin().await;
-    std::os::unix::fs::symlink("/dev/full", world.path().join("full.jsonl")).unwrap();
-    world.configure(&world.usual(origin.port(), "[ledger]\nrequired = true\npath = \"full.jsonl\"\n"));
-    let output = world.run(&["run", "--config", "claviger.toml"]);
-    // Either it does not start on such a file, or it refuses requests; a device is refused at start.
-    assert!(!output.status.success());
-    assert_eq!(origin.connections(), 0);
-}

@@ -80,10 +80,8 @@ async fn promise_1_echoes_are_masked() {
         let value = request.headers()["authorization"].to_str().unwrap().to_owned();
         let key = value.strip_prefix("Bearer ").unwrap().to_owned();
         let mut body = Vec::new();
-        for (_, form) in claviger_tests::canary::forms(&key).into_iter().filter(|(name, _)| *name != "reversed") {
-            body.extend_from_slice(b"<");
-            body.extend_from_slice(&form);
-            body.extend_from_slice(b">\n");
+        for text in claviger_tests::canary::reflections(&key) {
+            body.extend_from_slice(format!("<{text}>\n").as_bytes());
         }
         let chunks: Vec<Bytes> = body.chunks(7).map(Bytes::copy_from_slice).collect();
         let mut response = Response::new(streamed(stream::iter(chunks)));

@@ -35,6 +35,25 @@ pub fn forms(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
     forms
 }
 
+/// What an upstream that reflects a value could answer: the value as it is, and encoded among other bytes.
+pub fn reflections(secret: &str) -> Vec<String> {
+    let mut all = vec![
+        secret.to_owned(),
+        secret.bytes().map(|b| format!("{b:02x}")).collect(),
+        secret.bytes().map(|b| format!("{b:02X}")).collect(),
+        secret.bytes().map(|b| format!("%{b:02X}")).collect(),
+        secret.replace('/', "%2F"),
+    ];
+    for before in ["", "a", "ab", "user:"] {
+        for after in ["", "y", "yz"] {
+            let text = format!("{before}{secret}{after}");
+            all.push(base64::engine::general_purpose::STANDARD.encode(&text));
+            all.push(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&text));
+        }
+    }
+    all
+}
+
 /// Panics if the secret stands in `bytes` in any form.
 pub fn assert_absent(secret: &str, place: &str, bytes: &[u8]) {
     for (form, needle) in forms(secret) {

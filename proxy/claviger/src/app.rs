@@ -10,7 +10,7 @@ use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_ledger::Ledger;
 use claviger_policy::document::Diagnostics;
 use claviger_wire::{Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::command::{Failure, report};
@@ -26,9 +26,30 @@ pub(crate) struct App {
     server: Server,
     attestors: claviger_identity::Attestors,
     watcher: Watcher,
+    signals: Signals,
     ready: Arc<AtomicBool>,
     /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
     control: tokio::runtime::Runtime,
+}
+
+/// What an operator or service manager can tell the process.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on. Done before the proxy says that it is ready: an early SIGHUP must not end it.
+    fn listen(control: &tokio::runtime::Runtime) -> Result<Self, Failure> {
+        let _inside = control.enter();
+        let failed = |error: std::io::Error| Failure::doing("listen for signals")(&error);
+        Ok(Self {
+            hangup: signal(SignalKind::hangup()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
 }
 
 /// The environment of a command that compiles a configuration without serving.
@@ -60,6 +81,7 @@ impl App {
     /// Reads, compiles, binds. Nothing serves unless everything is right.
     pub(crate) fn start(path: PathBuf, cores: Option<usize>) -> Result<Self, Failure> {
         let control = control_runtime()?;
+        let signals = Signals::listen(&control)?;
         let mut found = Diagnostics::default();
         let draft = config::read(&path, &mut found);
         let Some(draft) = draft else { return Err(refused(&found)) };
@@ -110,7 +132,7 @@ impl App {
         for (name, bind) in server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
-        let app = Self { path, env, ledger, server, attestors: compiled.attestors, watcher, ready, control };
+        let app = Self { path, env, ledger, server, attestors: compiled.attestors, watcher, signals, ready, control };
         app.record("started", None);
         console::note("ready");
         Ok(app)
@@ -119,19 +141,14 @@ impl App {
     /// Runs until SIGTERM or SIGINT; SIGHUP and changed files reload.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let handle = self.control.handle().clone();
-        let _inside = handle.enter();
-        let failed = |error: std::io::Error| Failure::doing("listen for signals")(&error);
-        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         loop {
-            let watcher = &mut self.watcher;
+            let (watcher, signals) = (&mut self.watcher, &mut self.signals);
             let reload = handle.block_on(async {
                 tokio::select! {
-                    _ = hangup.recv() => true,
+                    _ = signals.hangup.recv() => true,
                     () = watcher.changed() => true,
-                    _ = terminate.recv() => false,
-                    _ = interrupt.recv() => false,
+                    _ = signals.terminate.recv() => false,
+                    _ = signals.interrupt.recv() => false,
                 }
             });
             if !reload {

@@ -218,8 +218,12 @@ fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>,
         if let Some(reference) = &secret
             && !injects
         {
-            out.error(&reference.location, table.key_of("secret"), "the service has a secret but does not say how it is injected")
-                .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
+            out.error(
+                &reference.location,
+                table.key_of("secret"),
+                "the service has a secret but does not say how it is injected",
+            )
+            .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
         }
         let Some(route) = route else { continue };
         if let Some(reference) = secret {

@@ -25,7 +25,8 @@ pub(crate) fn load_or_create(state_dir: &Path) -> Result<InterceptionRoot, Strin
     }
     let root = InterceptionRoot::generate(&SystemClock).map_err(|error| error.to_string())?;
     let (certificate, key) = root.to_pem().map_err(|error| error.to_string())?;
-    std::fs::create_dir_all(state_dir).map_err(|error| format!("failed to create `{}`: {error}", state_dir.display()))?;
+    std::fs::create_dir_all(state_dir)
+        .map_err(|error| format!("failed to create `{}`: {error}", state_dir.display()))?;
     // The certificate first: a crash in between leaves one that nothing was signed with.
     std::fs::write(&file, certificate).map_err(|error| format!("failed to write `{}`: {error}", file.display()))?;
     store.set_own(KEY, key).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_contract::Attested;
-use claviger_identity::{ConnectionFacts, ConnectionProofs, Outcome, UnixPeer};
+use claviger_identity::{ConnectionFacts, ConnectionProofs, Outcome, UnixPeer, looks_like_token};
 use claviger_policy::{Authority, Bound, Policy};
 use http::request::Parts;
 use hyper::server::conn::{http1, http2};
@@ -122,12 +122,12 @@ impl Connection {
             // Proof came with CONNECT; what stands in the API key's place is a placeholder then.
             Some(Inside { token: Some(token), .. }) => Some(token.clone()),
             Some(Inside { token: None, .. }) if !reads_slots => None,
-            Some(_) => slots.find(|value| is_token(value)).map(std::borrow::Cow::into_owned),
+            Some(_) => slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned),
             None => head::proxy_token(&head.headers).or_else(|| {
                 if !reads_slots {
                     return None;
                 }
-                slots.find(|value| is_token(value)).map(std::borrow::Cow::into_owned)
+                slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned)
             }),
         }
     }
@@ -157,12 +157,6 @@ impl Connection {
         let inside = self.inside.as_ref().map(|inside| &inside.authority);
         head::target(head, self.listener.settings.mode, inside, policy)
     }
-}
-
-/// A value in the API key's place is a proof only if it has the shape of a JWT (RFC 7519 §3:
-/// three dot-separated parts, the first of which encodes an object); anything else is a placeholder.
-fn is_token(value: &[u8]) -> bool {
-    value.starts_with(b"eyJ") && value.split(|byte| *byte == b'.').count() == 3
 }
 
 /// Serves HTTP until the client is done, the proxy drains, or limits are met.

@@ -114,7 +114,7 @@ impl Trail {
     pub(crate) fn granted(&mut self, grant: &Grant) {
         if let Some(decided) = &mut self.decided {
             decided.host = Some(grant.target().authority().to_string().into());
-            decided.path = Some(grant.operation().clone());
+            decided.path = Some(grant.path_pattern().clone());
             decided.service = Some(grant.service().clone());
             decided.rule = Some(grant.rule().clone());
             decided.observed = grant.observed().map(|observed| observed.rule.clone());
