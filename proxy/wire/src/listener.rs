@@ -29,7 +29,7 @@ pub(crate) enum Bound {
 }
 
 /// Binds one socket per core; says where, which matters for port 0.
-pub(crate) fn bind(bind: &Bind, cores: usize) -> io::Result<(Bind, Vec<Bound>)> {
+pub(crate) fn bind(bind: &Bind, socket_mode: u32, cores: usize) -> io::Result<(Bind, Vec<Bound>)> {
     match bind {
         Bind::Tcp(address) => {
             // SO_REUSEPORT would let two processes share the port unnoticed: ask without it first.
@@ -46,7 +46,7 @@ pub(crate) fn bind(bind: &Bind, cores: usize) -> io::Result<(Bind, Vec<Bound>)> 
         }
         Bind::Unix(file) => {
             remove_stale(file)?;
-            let first = std::os::unix::net::UnixListener::bind(file)?;
+            let first = unix(file, socket_mode)?;
             first.set_nonblocking(true)?;
             let mut sockets = Vec::new();
             for _ in 1..cores {
@@ -56,6 +56,22 @@ pub(crate) fn bind(bind: &Bind, cores: usize) -> io::Result<(Bind, Vec<Bound>)> 
             Ok((bind.clone(), sockets))
         }
     }
+}
+
+/// Bound under another name first, so that nobody connects before the mode is set.
+fn unix(file: &std::path::Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    name.push(format!(".{}", std::process::id()));
+    let early = file.with_file_name(name);
+    let socket = std::os::unix::net::UnixListener::bind(&early)?;
+    let placed = std::fs::set_permissions(&early, std::fs::Permissions::from_mode(mode))
+        .and_then(|()| std::fs::rename(&early, file));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&early);
+    }
+    placed.map(|()| socket)
 }
 
 fn tcp(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {

@@ -149,6 +149,10 @@ async fn decide(
         }
     };
     trail.granted(&judged.grant);
+    // A body may have taken longer than the rule's time had left.
+    if judged.grant.valid_until().is_some_and(|ends| ends <= trail.now()) {
+        return Err(Refusal::because(RefusalCode::Denied, "no_longer_valid", "the rule's time ended while the body came"));
+    }
     Ok(judged)
 }
 

@@ -195,7 +195,7 @@ impl Server {
                 continue;
             }
             let settings = &listener.settings;
-            let sockets = listener::bind(&settings.bind, self.cores.len()).map_err(|source| StartError::Bind {
+            let sockets = listener::bind(&settings.bind, settings.socket_mode, self.cores.len()).map_err(|source| StartError::Bind {
                 listener: settings.name.clone(),
                 location: settings.bind_location.location.to_string(),
                 bind: settings.bind.to_string(),

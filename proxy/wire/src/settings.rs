@@ -80,6 +80,8 @@ pub struct ListenerSettings {
     pub mode: Mode,
     /// Where it listens.
     pub bind: Bind,
+    /// Permission bits of a Unix socket: who may connect at all.
+    pub socket_mode: u32,
     /// Where the `bind` key stands, for errors at start.
     pub bind_location: Located<String>,
     /// Attestors in the order in which they are asked.
@@ -121,6 +123,7 @@ impl ListenerSettings {
         let mode = table.choice("mode", &[("gateway", Mode::Gateway), ("forward", Mode::Forward)], out);
         let bind_text = table.required_string("bind", out);
         let bind = bind_text.as_ref().and_then(|text| take_bind(text, table, out));
+        let socket_mode = take_socket_mode(bind.as_ref(), table, out);
         let authenticate = table.strings("authenticate", out).unwrap_or_default();
         if authenticate.is_empty() {
             out.error(table.location(), table.key_of("authenticate"), "a listener must name at least one attestor")
@@ -152,6 +155,7 @@ impl ListenerSettings {
             name: name.value.as_str().into(),
             mode,
             bind: bind?,
+            socket_mode,
             bind_location: bind_text?,
             authenticate,
             authenticate_at: authenticate_at.map_or(AuthenticateAt::Connect, |at| at.value),
@@ -188,6 +192,22 @@ fn take_bind(text: &Located<String>, table: &Table, out: &mut Diagnostics) -> Op
             );
             None
         }
+    }
+}
+
+/// Octal permission bits; only the owner may connect unless the file says otherwise.
+fn take_socket_mode(bind: Option<&Bind>, table: &mut Table, out: &mut Diagnostics) -> u32 {
+    const OWNER_ONLY: u32 = 0o600;
+    let mode = table.parsed("socket_mode", out, |text| match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        Ok(_) | Err(_) => Err(format!("`{text}` is not a mode; write octal digits, as `0600` or `0666`")),
+    });
+    match (mode, bind) {
+        (Some(mode), Some(Bind::Tcp(_))) => {
+            out.error(&mode.location, table.key_of("socket_mode"), "this key is for Unix sockets only");
+            OWNER_ONLY
+        }
+        (mode, _) => mode.map_or(OWNER_ONLY, |mode| mode.value),
     }
 }
 

@@ -77,6 +77,11 @@ impl Trail {
         }
     }
 
+    /// Seconds since the Unix epoch.
+    pub(crate) fn now(&self) -> i64 {
+        self.core.clock.now()
+    }
+
     /// The target was understood.
     pub(crate) fn target(&mut self, target: &Target) {
         self.target = Some(target.clone());
