@@ -43,13 +43,14 @@ pub struct Inputs {
 /// `None` if anything in them is an error; all findings are in `out`. The caller finishes `root`.
 pub fn compile(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Option<Policy> {
     let mut found = Diagnostics::default();
-    let policy = compile_into(root, inputs, &mut found);
+    let policy = compile_into(root, inputs, out.has_errors(), &mut found);
     let policy = policy.filter(|_| !found.has_errors());
     out.append(found);
     policy
 }
 
-fn compile_into(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Option<Policy> {
+/// `incomplete`: what was read before has errors, so that services and credentials may be missing from `inputs`.
+fn compile_into(root: &mut Table, inputs: Inputs, incomplete: bool, out: &mut Diagnostics) -> Option<Policy> {
     let Inputs { trust_domain, services, credentials, generation } = inputs;
     let hosts = HostIndex::new(&services, out);
     let schedules: BTreeMap<String, Arc<Schedule>> = root
@@ -58,14 +59,25 @@ fn compile_into(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Opti
         .filter_map(|(name, table)| Schedule::take(name, table, out))
         .map(|schedule| (schedule.name.value.clone(), Arc::new(schedule)))
         .collect();
+    let written_schedules = root.names_of("schedule").to_vec();
     let tables = root.named_tables("workload", out);
     // A name that failed stays known, so that one mistake is not reported at every rule that uses it.
     let names: BTreeMap<String, usize> =
         tables.iter().enumerate().map(|(at, (name, _))| (name.value.clone(), at)).collect();
     let workloads: Vec<Workload> =
         tables.into_iter().filter_map(|(name, table)| Workload::take(name, table, &trust_domain, out)).collect();
+    let is_broken = |key: &str, known: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let names = if incomplete { root.names_of(key) } else { &[] };
+        names.iter().filter(|name| !known(name)).cloned().collect()
+    };
+    let broken_services = is_broken("service", &|name| services.iter().any(|service| **service.name() == *name));
+    let is_known = |name: &str| credentials.iter().any(|facts| facts.name.value == name);
+    // A service can have a credential of its own, by its name.
+    let broken_credentials = [is_broken("credential", &is_known), is_broken("service", &is_known)].concat();
     let scope = Scope {
-        names: Names { schedules: &schedules },
+        names: Names { schedules: &schedules, written: &written_schedules },
+        broken_services: &broken_services,
+        broken_credentials: &broken_credentials,
         workloads: &names,
         services: &services,
         credentials: &credentials,

@@ -6,7 +6,7 @@
 //!
 //! Pure: the text is given, nothing is read here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -334,6 +334,8 @@ pub struct Table {
     location: Location,
     entries: Vec<Entry>,
     asked: BTreeSet<&'static str>,
+    /// The names of the tables that [`Table::named_tables`] has taken.
+    named: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// Reads a file into its root table. Syntax errors go to `out`; `None` if there are any.
@@ -364,7 +366,13 @@ fn convert_table(file: &Arc<SourceFile>, key: String, span: Range<usize>, table:
         .collect();
     // In the order of the file: messages and `claviger fmt` follow the author's order.
     entries.sort_by_key(|entry| entry.name_location.span.start);
-    Table { key, location: Location { file: file.clone(), span }, entries, asked: BTreeSet::new() }
+    Table {
+        key,
+        location: Location { file: file.clone(), span },
+        entries,
+        asked: BTreeSet::new(),
+        named: BTreeMap::new(),
+    }
 }
 
 fn convert(file: &Arc<SourceFile>, key: String, value: Spanned<DeValue<'_>>) -> Item {
@@ -402,6 +410,11 @@ impl Table {
     /// The dotted key of an entry of this table.
     pub fn key_of(&self, name: &str) -> String {
         if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
+    }
+
+    /// Where the value of a key stands, if it is written (it is not taken).
+    pub fn place_of(&self, name: &str) -> Option<&Location> {
+        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.location)
     }
 
     /// Whether the key is written (it is not taken).
@@ -538,6 +551,8 @@ impl Table {
     /// Takes a table of tables keyed by name: `[service.openai]`, `[service.billing]`, … in file order.
     pub fn named_tables(&mut self, name: &'static str, out: &mut Diagnostics) -> Vec<(Located<String>, Table)> {
         let Some(table) = self.table(name, out) else { return Vec::new() };
+        let names = table.entries.iter().map(|entry| entry.name.clone()).collect();
+        self.named.insert(name, names);
         table
             .into_entries()
             .into_iter()
@@ -550,6 +565,12 @@ impl Table {
                 Some((name, item.into_table(out)?))
             })
             .collect()
+    }
+
+    /// The names of all tables that [`Table::named_tables`] has taken, also of those that are wrong: what refers to
+    /// one of them is no mistake of its own.
+    pub fn names_of(&self, key: &str) -> &[String] {
+        self.named.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Takes a list of tables: `[[test]]`.

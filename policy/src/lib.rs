@@ -6,6 +6,7 @@
 //! canonicalised by [`Policy::canonicalize`], its caller bound once by [`Policy::bind`], and each
 //! request judged by [`Policy::decide`], which alone makes a [`Grant`].
 
+mod asked;
 mod compile;
 mod condition;
 mod decide;
@@ -22,6 +23,7 @@ mod target;
 mod value;
 mod workload;
 
+pub use asked::{Asked, Wanted};
 pub use compile::{CredentialFacts, Inputs, compile};
 pub use explain::Explanation;
 pub use grant::{

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) use candidate::Candidate;
 pub(crate) use hosts::{Claim, HostIndex};
 
-use crate::document::Location;
+use crate::asked::Asked;
 use crate::rule::{Instance, Rule, RuleSet, Selected};
 use crate::target::{Authority, Scheme, Target, TargetError};
 use crate::workload::{Attested, Workload};
@@ -138,18 +138,11 @@ impl Policy {
         self.data.services.iter().find(|service| **service.name() == *name)
     }
 
-    /// The attributes that workloads and conditions ask for, each with the place of the workload or
-    /// rule: one that no attestor yields can never match, which whoever knows the attestors reports.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, &Location)> {
-        let of_workloads = self
-            .data
-            .workloads
-            .iter()
-            .flat_map(|workload| workload.attributes.iter().map(|(name, _)| (name.as_ref(), &workload.location)));
-        let of_rules = self.data.set.rules.iter().flat_map(|rule| {
-            rule.principal_conditions.iter().filter_map(|condition| Some((condition.attribute()?, &rule.location)))
-        });
-        of_workloads.chain(of_rules)
+    /// The attestors and attributes that workloads and rules ask for: one that is not there can never match,
+    /// which whoever knows the attestors reports.
+    pub fn asked(&self) -> impl Iterator<Item = &Asked> {
+        let of_workloads = self.data.workloads.iter().flat_map(|workload| &workload.asked);
+        of_workloads.chain(self.data.set.rules.iter().flat_map(|rule| &rule.asked))
     }
 
     /// The service that claims this host, port and path (without query).

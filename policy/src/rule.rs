@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub(crate) use link::{Linker, Scope};
 pub(crate) use take::moment;
 
+use crate::asked::Asked;
 use crate::condition::{Condition, Timed};
 use crate::document::Location;
 use crate::pattern::Operation;
@@ -60,6 +61,8 @@ pub(crate) struct Rule {
     pub(crate) enforce: bool,
     pub(crate) why: Option<String>,
     pub(crate) body_limit: usize,
+    /// What of this only the attestors can confirm.
+    pub(crate) asked: Vec<Asked>,
 }
 
 /// A rule at one of its services.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::asked::{Asked, Wanted};
 use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
 use crate::pattern::PathPattern;
 use crate::principal::check_segment;
@@ -17,6 +18,8 @@ pub(crate) struct Workload {
     pub(crate) attributes: Vec<(Arc<str>, ValueTest)>,
     /// Which attestors may have yielded it; empty: any.
     pub(crate) attested_by: Vec<String>,
+    /// What of this only the attestors can confirm.
+    pub(crate) asked: Vec<Asked>,
 }
 
 /// A SPIFFE ID in which `*` is one segment and a trailing `**` is the rest.
@@ -97,19 +100,20 @@ impl Workload {
             table.missing("spiffe", out);
         }
         let ids = table.strings("spiffe", out).map(|texts| take_ids(&texts, &table, foreign, trust_domain, out));
+        let mut asked = Vec::new();
         let attributes = match table.table("match", out) {
-            Some(attributes) => take_attributes(attributes, out),
+            Some(attributes) => take_attributes(attributes, &mut asked, out),
             None => Some(Vec::new()),
         };
-        let attested_by = table.strings("attested_by", out).unwrap_or_default();
+        let attested_by = take_attested_by(&mut table, &mut asked, out);
         table.finish(out);
-        let attested_by = attested_by.into_iter().map(|name| name.value).collect();
         Some(Self {
             name: name.value.into(),
             location: name.location,
             ids: ids??,
             attributes: attributes?,
             attested_by,
+            asked,
         })
     }
 
@@ -159,10 +163,38 @@ fn take_ids(
     parsed.into_iter().collect()
 }
 
-fn take_attributes(table: Table, out: &mut Diagnostics) -> Option<Vec<(Arc<str>, ValueTest)>> {
+/// Takes `attested_by`, and narrows what was asked so far to these attestors.
+fn take_attested_by(table: &mut Table, asked: &mut Vec<Asked>, out: &mut Diagnostics) -> Vec<String> {
+    let key = table.key_of("attested_by");
+    let written = table.has("attested_by").then(|| table.location().clone());
+    let names = table.strings("attested_by", out);
+    if let (Some(location), Some([])) = (&written, names.as_deref()) {
+        out.error(location, key.clone(), "the list is empty").help("leave the key out for any attestor");
+    }
+    let names = names.unwrap_or_default();
+    let texts: Vec<String> = names.iter().map(|name| name.value.clone()).collect();
+    for asked in asked.iter_mut() {
+        if let Wanted::Attribute { of, .. } = &mut asked.wanted {
+            of.clone_from(&texts);
+        }
+    }
+    asked.extend(names.into_iter().map(|name| Asked {
+        key: key.clone(),
+        location: name.location,
+        wanted: Wanted::Attestor(name.value.into()),
+    }));
+    texts
+}
+
+fn take_attributes(table: Table, asked: &mut Vec<Asked>, out: &mut Diagnostics) -> Option<Vec<(Arc<str>, ValueTest)>> {
     let mut attributes = Vec::new();
     let mut right = true;
     for (name, item) in table.into_entries() {
+        asked.push(Asked {
+            key: item.key.clone(),
+            location: name.location.clone(),
+            wanted: Wanted::Attribute { name: name.value.as_str().into(), of: Vec::new() },
+        });
         let (location, key) = (item.location.clone(), item.key.clone());
         let literals = match item.value {
             Value::Array(items) if items.is_empty() => {

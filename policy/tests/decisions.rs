@@ -484,8 +484,18 @@ enforce = false
 fn asked_attributes_have_places() {
     let policy = load(CONFIG);
     let asked: Vec<String> = policy
-        .attributes()
-        .map(|(name, place)| format!("{name} {}", place.to_string().replace("c.toml:", "")))
+        .asked()
+        .map(|asked| format!("{} {} {:?}", asked.location.to_string().replace("c.toml:", ""), asked.key, asked.wanted))
         .collect();
-    assert_eq!(asked, ["github.ref 25:11", "unix.uid 30:11", "tier 82:8", "group 65:7"]);
+    let any = |key: &str, name: &str| format!("{key} Attribute {{ name: \"{name}\", of: [] }}");
+    assert_eq!(
+        asked,
+        [
+            any("27:11 workload.docs-ci.match.github.ref", "github.ref"),
+            "32:11 workload.root.match.unix.uid Attribute { name: \"unix.uid\", of: [\"unix\"] }".to_owned(),
+            "33:15 workload.root.attested_by Attestor(\"unix\")".to_owned(),
+            any("86:9 allow.boost.when", "tier"),
+            any("69:9 deny.not-closed.when", "group"),
+        ]
+    );
 }

@@ -62,6 +62,7 @@ pub(super) fn find(
         ids: vec![IdPattern::whole(domain)],
         attributes: Vec::new(),
         attested_by: Vec::new(),
+        asked: Vec::new(),
     }) else {
         return Vec::new();
     };

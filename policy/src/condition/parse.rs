@@ -22,6 +22,8 @@ use crate::value::{Literal, ValueTest};
 /// What a condition can name.
 pub(crate) struct Names<'a> {
     pub(crate) schedules: &'a BTreeMap<String, Arc<Schedule>>,
+    /// The names of all schedules, also of those that are wrong.
+    pub(crate) written: &'a [String],
 }
 
 /// Why a text is no condition.
@@ -29,6 +31,8 @@ pub(crate) struct Names<'a> {
 pub(crate) struct ConditionError {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// What is wrong stands elsewhere, and is reported there.
+    pub(crate) elsewhere: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +208,9 @@ impl Parser<'_> {
             return Ok(schedule.clone());
         }
         let error = self.error(column, format!("there is no schedule `{name}`"));
+        if names.written.contains(&name) {
+            return Err(ConditionError { elsewhere: true, ..error });
+        }
         Err(match nearest(&name, names.schedules.keys().map(String::as_str)) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("define `[schedule.{name}]`")),
@@ -252,7 +259,11 @@ impl Parser<'_> {
     }
 
     fn error(&self, column: usize, message: String) -> ConditionError {
-        ConditionError { message: format!("{message} (character {column} of `{}`)", self.text), help: None }
+        ConditionError {
+            message: format!("{message} (character {column} of `{}`)", self.text),
+            help: None,
+            elsewhere: false,
+        }
     }
 }
 
@@ -289,6 +300,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ConditionError> {
             let (quoted, behind) = quoted(rest, c).ok_or_else(|| ConditionError {
                 message: format!("the quoted text is not closed (character {column} of `{text}`)"),
                 help: None,
+                elsewhere: false,
             })?;
             tokens.push((column, Token::Quoted(quoted)));
             rest = behind;
@@ -303,6 +315,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ConditionError> {
             return Err(ConditionError {
                 message: format!("`{c}` has no meaning here (character {column} of `{text}`)"),
                 help: None,
+                elsewhere: false,
             });
         }
     }

@@ -18,7 +18,7 @@ fn schedules() -> BTreeMap<String, Arc<Schedule>> {
 
 fn parsed(text: &str) -> Result<Condition, String> {
     let schedules = schedules();
-    parse(text, &Names { schedules: &schedules }).map_err(|error| {
+    parse(text, &Names { schedules: &schedules, written: &[] }).map_err(|error| {
         format!("{}{}", error.message, error.help.map(|help| format!(" | {help}")).unwrap_or_default())
     })
 }

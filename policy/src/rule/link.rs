@@ -17,6 +17,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) workloads: &'a BTreeMap<String, usize>,
     pub(crate) services: &'a [ServiceRoute],
     pub(crate) credentials: &'a [CredentialFacts],
+    /// Names of services that are written and wrong, which is reported already.
+    pub(crate) broken_services: &'a [String],
+    /// Names of credentials that may be written and wrong.
+    pub(crate) broken_credentials: &'a [String],
 }
 
 /// Collects the rules of a configuration.
@@ -91,7 +95,7 @@ impl<'a> Linker<'a> {
         let key = format!("{}.who", draft.key);
         let find = |name: &str| self.scope.workloads.get(name).copied();
         let all = || self.scope.workloads.keys().map(String::as_str);
-        look_up(&draft.who, &key, "workload", find, all, out).map(Who::Workloads)
+        look_up(&draft.who, &key, "workload", find, all, &[], out).map(Who::Workloads)
     }
 
     fn services(&self, draft: &Draft, out: &mut Diagnostics) -> Option<Vec<usize>> {
@@ -102,7 +106,7 @@ impl<'a> Linker<'a> {
         let services = self.scope.services;
         let find = |name: &str| services.iter().position(|service| **service.name() == *name);
         let all = || services.iter().map(|service| service.name().as_ref());
-        let mut found = look_up(&draft.to, &key, "service", find, all, out)?;
+        let mut found = look_up(&draft.to, &key, "service", find, all, self.scope.broken_services, out)?;
         found.sort_unstable();
         found.dedup();
         Some(found)
@@ -214,6 +218,9 @@ impl<'a> Linker<'a> {
             return Some(CredentialUse::None);
         }
         let Some(facts) = self.scope.credentials.iter().find(|facts| facts.name.value == name.value) else {
+            if self.scope.broken_credentials.contains(&name.value) {
+                return None;
+            }
             let found = out.error(&name.location, key, format!("there is no credential `{}`", name.value));
             match nearest(&name.value, self.scope.credentials.iter().map(|facts| facts.name.value.as_str())) {
                 Some(near) => found.help(format!("did you mean `{near}`?")),
@@ -242,6 +249,8 @@ impl<'a> Linker<'a> {
         let (location, key) = (&draft.name.location, format!("{}.use", draft.key));
         match fitting.as_slice() {
             [only] => Some(CredentialUse::Named(only.name.value.as_str().into())),
+            // One of those that are wrong may be the one.
+            [] if !self.scope.broken_credentials.is_empty() => None,
             [] => {
                 let message = format!("no credential is bound to the hosts of service `{}`", route.name());
                 out.error(location, key, message)
@@ -276,6 +285,7 @@ fn into_rule(draft: Draft, who: Who) -> Rule {
         enforce: draft.enforce,
         why: draft.why,
         body_limit: draft.body_limit,
+        asked: draft.asked,
     }
 }
 
@@ -310,12 +320,14 @@ fn look_up<'n, T, I: Iterator<Item = &'n str>>(
     what: &str,
     find: impl Fn(&str) -> Option<T>,
     all: impl Fn() -> I,
+    broken: &[String],
     out: &mut Diagnostics,
 ) -> Option<Vec<T>> {
     let mut found = Vec::new();
     for name in wanted {
         match find(&name.value) {
             Some(value) => found.push(value),
+            None if broken.contains(&name.value) => {}
             None => {
                 let error = out.error(&name.location, key, format!("there is no {what} `{}`", name.value));
                 match nearest(&name.value, all()) {

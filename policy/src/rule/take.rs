@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::RuleKind;
+use crate::asked::{Asked, Wanted};
 use crate::condition::{Condition, Names, parse};
 use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
 
@@ -27,6 +28,7 @@ pub(super) struct Draft {
     pub(super) enforce: bool,
     pub(super) why: Option<String>,
     pub(super) body_limit: usize,
+    pub(super) asked: Vec<Asked>,
 }
 
 impl Draft {
@@ -40,7 +42,8 @@ impl Draft {
     ) -> Option<Self> {
         let key = table.key().to_owned();
         let [who, to, ops] = ["who", "to", "ops"].map(|key| required_list(&mut table, key, out));
-        let conditions = take_conditions(&mut table, names, out);
+        let mut asked = Vec::new();
+        let conditions = take_conditions(&mut table, names, &mut asked, out);
         let (credential, priority) = match kind {
             RuleKind::Allow => (table.string("use", out), table.integer("priority", -1_000_000..=1_000_000, out)),
             RuleKind::Deny => {
@@ -79,6 +82,7 @@ impl Draft {
             enforce,
             why,
             body_limit,
+            asked,
         })
     }
 }
@@ -98,12 +102,20 @@ fn required_list(table: &mut Table, name: &'static str, out: &mut Diagnostics) -
 }
 
 fn refuse(table: &mut Table, name: &'static str, why: &str, out: &mut Diagnostics) {
-    if let Some(item) = table.take(name) {
+    // Not asked for where it is not written, so that no help names it as known.
+    if table.has(name)
+        && let Some(item) = table.take(name)
+    {
         out.error(&item.location, item.key, why).help("leave it out");
     }
 }
 
-fn take_conditions(table: &mut Table, names: &Names<'_>, out: &mut Diagnostics) -> Option<Vec<Condition>> {
+fn take_conditions(
+    table: &mut Table,
+    names: &Names<'_>,
+    asked: &mut Vec<Asked>,
+    out: &mut Diagnostics,
+) -> Option<Vec<Condition>> {
     if !table.has("when") {
         return Some(Vec::new());
     }
@@ -112,7 +124,15 @@ fn take_conditions(table: &mut Table, names: &Names<'_>, out: &mut Diagnostics) 
     let texts = table.strings("when", out)?;
     for text in &texts {
         match parse(&text.value, names) {
-            Ok(condition) => conditions.push(condition),
+            Ok(condition) => {
+                asked.extend(condition.attribute().map(|name| Asked {
+                    key: key.clone(),
+                    location: text.location.clone(),
+                    wanted: Wanted::Attribute { name: name.into(), of: Vec::new() },
+                }));
+                conditions.push(condition);
+            }
+            Err(error) if error.elsewhere => {}
             Err(error) => {
                 let found = out.error(&text.location, key.clone(), error.message);
                 found.help = error.help;
