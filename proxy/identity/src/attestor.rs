@@ -104,7 +104,8 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
     }
 }
 
-type Take = fn(&Located<String>, &mut Table, &IdentityEnv, &mut Diagnostics) -> Option<Arc<dyn Attestor>>;
+/// Reads a table of one kind.
+pub(crate) type Take = fn(&Located<String>, &mut Table, &IdentityEnv, &mut Diagnostics) -> Option<Arc<dyn Attestor>>;
 
 /// The values of `kind`, and who reads the rest of the table.
 pub(crate) const REGISTRY: &[(&str, Take)] =

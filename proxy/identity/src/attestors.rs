@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use claviger_contract::{Clock, Outbound};
 use claviger_policy::TrustDomain;
-use claviger_policy::document::{Diagnostics, Located, Table, nearest};
+use claviger_policy::document::{Diagnostics, Located, Location, Table, nearest};
 
-use crate::attestor::{Attestor, NOT_YET, REGISTRY};
+use crate::attestor::{Attestor, NOT_YET, REGISTRY, Take};
 use crate::chain::Chain;
 use crate::watched::LOOK_EVERY;
 
@@ -29,19 +29,22 @@ pub struct IdentityEnv {
 pub struct Attestors {
     env: IdentityEnv,
     all: Vec<(Arc<str>, Arc<dyn Attestor>)>,
+    /// Names of tables that are wrong, which is reported already.
+    broken: Vec<String>,
 }
 
 impl Attestors {
     /// Takes the root key `attestor`. Reads the files that it names; makes no call and starts nothing.
     pub fn take(root: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Self {
-        let mut all = Vec::new();
+        let mut all: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
         for (name, mut table) in root.named_tables("attestor", out) {
-            if let Some(attestor) = take_one(&name, &mut table, env, out) {
-                all.push((name.value.as_str().into(), attestor));
-                table.finish(out);
-            }
+            let Some(take) = find_kind(&mut table, out) else { continue };
+            all.extend(take(&name, &mut table, env, out).map(|attestor| (name.value.as_str().into(), attestor)));
+            table.finish(out);
         }
-        Self { all, env: env.clone() }
+        let is_broken = |name: &&String| !all.iter().any(|(known, _)| **known == ***name);
+        let broken = root.names_of("attestor").iter().filter(is_broken).cloned().collect();
+        Self { all, env: env.clone(), broken }
     }
 
     /// The attestors that a listener's `authenticate` names, in order. `key` is the listener's dotted key, for
@@ -54,17 +57,22 @@ impl Attestors {
                     out.error(&name.location, key, format!("`{}` is there twice", name.value));
                 }
                 Some((known, attestor)) => chain.push((known, attestor.clone())),
-                None => {
-                    let error = out.error(&name.location, key, format!("there is no attestor `{}`", name.value));
-                    if let Some(near) = nearest(&name.value, self.all.iter().map(|(name, _)| &**name)) {
-                        error.help(format!("did you mean `{near}`?"));
-                    }
-                }
+                None if self.broken.contains(&name.value) => {}
+                None => self.unknown(&name.value, &name.location, key, out),
             }
         }
         let is_whole = chain.len() == names.len();
         let attestors = chain.into_iter().map(|(_, attestor)| attestor).collect();
         is_whole.then(|| Arc::new(Chain::new(self.env.clock.clone(), attestors)))
+    }
+
+    /// Says that there is no attestor of a name.
+    pub fn unknown(&self, name: &str, location: &Location, key: &str, out: &mut Diagnostics) {
+        let error = out.error(location, key, format!("there is no attestor `{name}`"));
+        match nearest(name, self.all.iter().map(|(name, _)| &**name)) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error.help(format!("define `[attestor.{name}]`")),
+        };
     }
 
     /// Starts background work (file watching, fetching keys), which ends when the attestors are dropped. Call it once
@@ -111,15 +119,11 @@ impl Attestors {
     }
 }
 
-fn take_one(
-    name: &Located<String>,
-    table: &mut Table,
-    env: &IdentityEnv,
-    out: &mut Diagnostics,
-) -> Option<Arc<dyn Attestor>> {
+/// Takes `kind` and finds who reads the rest of the table.
+fn find_kind(table: &mut Table, out: &mut Diagnostics) -> Option<Take> {
     let kind = table.required_string("kind", out)?;
     if let Some((_, take)) = REGISTRY.iter().find(|(known, _)| *known == kind.value) {
-        return take(name, table, env, out);
+        return Some(*take);
     }
     let key = table.key_of("kind");
     if let Some((_, instead)) = NOT_YET.iter().find(|(known, _)| *known == kind.value) {

@@ -128,7 +128,7 @@ fn unknown_names_point_at_their_place() {
         found,
         [
             "claviger.toml:1:26: error: `listener.egress.authenticate`: there is no attestor `lokal`\n  help: did you mean `local`?",
-            "claviger.toml:1:35: error: `listener.egress.authenticate`: there is no attestor `x`",
+            "claviger.toml:1:35: error: `listener.egress.authenticate`: there is no attestor `x`\n  help: define `[attestor.x]`",
             "claviger.toml:1:40: error: `listener.egress.authenticate`: `local` is there twice",
         ]
     );

@@ -54,6 +54,12 @@ pub(in crate::attestor) fn take(
         require_tenant(issuer, &conditions, table, out);
     }
     let keys = issuer.as_ref().and_then(|issuer| take_keys(issuer, table, env, out));
+    if issuer.is_none() {
+        // Without an issuer nothing is to be fetched; the keys are known all the same.
+        for key in ["jwks", "jwks_url", "keys_max_age", "allow_addresses", "ca"] {
+            table.take(key);
+        }
+    }
     Some(Arc::new(Jwt {
         name: name.value.as_str().into(),
         clock: env.clock.clone(),
