@@ -6,6 +6,7 @@ pub mod issuer;
 pub mod origin;
 pub mod peers;
 pub mod proxy;
+pub mod svid;
 
 pub use binary::binary;
 pub use origin::Origin;

@@ -173,6 +173,12 @@ impl Chain {
         }
     }
 
+    /// Changes whenever an earlier [`Outcome`] may no longer be right though its proof has not ended: a bundle, a
+    /// revocation list or a key set was replaced. Read it before [`Chain::attest`], and keep both together.
+    pub fn epoch(&self) -> u64 {
+        self.attestors.iter().fold(0, |sum, attestor| sum.wrapping_add(attestor.epoch()))
+    }
+
     fn has(&self, evidence: Evidence) -> bool {
         self.attestors.iter().any(|attestor| attestor.evidence() == evidence)
     }

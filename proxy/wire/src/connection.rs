@@ -52,7 +52,16 @@ pub(crate) struct Inside {
 struct Known {
     generation: u64,
     proofs: Rc<ConnectionProofs>,
-    last: Option<(Option<Vec<u8>>, Attested, Bound)>,
+    last: Option<Last>,
+}
+
+/// The last caller, since most connections have one.
+struct Last {
+    /// The attestors' epoch: bundles, revocation lists and keys change without a new generation.
+    epoch: u64,
+    token: Option<Vec<u8>>,
+    attested: Attested,
+    bound: Bound,
 }
 
 /// HTTP/1.1 or HTTP/2, as ALPN chose.
@@ -91,10 +100,12 @@ impl Connection {
         slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
     ) -> Result<(Attested, Bound), Refusal> {
         let token = self.token(head, slots);
-        if let Some(found) = self.recall(generation, token.as_deref()) {
+        let chain = &self.listener_in(generation).chain;
+        // Before the verdict: a change in between makes it old.
+        let epoch = chain.epoch();
+        if let Some(found) = self.recall(generation, epoch, token.as_deref()) {
             return Ok(found);
         }
-        let chain = &self.listener_in(generation).chain;
         let proofs = self.proofs(generation, chain);
         let attested = match chain.attest(&proofs, token.as_deref()).await {
             Outcome::Attested(attested) => attested,
@@ -109,8 +120,10 @@ impl Connection {
             return Err(Refusal::because(RefusalCode::InvalidIdentity, "expired", "the proof has expired"));
         }
         let bound = generation.policy.bind(&attested.principal);
-        if let Some(known) = &mut *self.known.borrow_mut() {
-            known.last = Some((token, attested.clone(), bound.clone()));
+        // Another request may have met a newer generation meanwhile; it must not be given this binding.
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = known.as_mut().filter(|known| known.generation == generation.number) {
+            known.last = Some(Last { epoch, token, attested: attested.clone(), bound: bound.clone() });
         }
         Ok((attested, bound))
     }
@@ -132,12 +145,12 @@ impl Connection {
         }
     }
 
-    fn recall(&self, generation: &Generation, token: Option<&[u8]>) -> Option<(Attested, Bound)> {
+    fn recall(&self, generation: &Generation, epoch: u64, token: Option<&[u8]>) -> Option<(Attested, Bound)> {
         let known = self.known.borrow();
         let known = known.as_ref().filter(|known| known.generation == generation.number)?;
-        let (last, attested, bound) = known.last.as_ref()?;
-        let fresh = attested.proof.expires_at.is_none_or(|ends| self.core.clock.now() < ends);
-        (fresh && last.as_deref() == token).then(|| (attested.clone(), bound.clone()))
+        let last = known.last.as_ref().filter(|last| last.epoch == epoch && last.token.as_deref() == token)?;
+        let fresh = last.attested.proof.expires_at.is_none_or(|ends| self.core.clock.now() < ends);
+        fresh.then(|| (last.attested.clone(), last.bound.clone()))
     }
 
     /// A new generation judges the connection's own proofs anew: its bundles may have changed.

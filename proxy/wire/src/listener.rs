@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_contract::event::{ConnectionEvent, Event};
-use claviger_identity::UnixPeer;
+use claviger_identity::{IdentityError, UnixPeer};
 use socket2::{Domain, Protocol as Layer, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
@@ -193,7 +193,13 @@ async fn greet(
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
             serve(connection, stream, protocol).await;
         }
-        Ok(Err(error)) => refused(core, &name, remote, "tls_failed", error.to_string()),
+        Ok(Err(error)) => {
+            let of_identity = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match of_identity.and_then(IdentityError::of_handshake) {
+                Some(bad) => refused(core, &name, remote, bad.code(), bad.to_string()),
+                None => refused(core, &name, remote, "tls_failed", error.to_string()),
+            }
+        }
         Err(_) => refused(core, &name, remote, "tls_timeout", "the handshake took too long".to_owned()),
     }
 }

@@ -83,6 +83,10 @@ impl Attestor for Jwt {
         }
     }
 
+    fn epoch(&self) -> u64 {
+        self.keys.generation()
+    }
+
     fn recall_token(&self, digest: &ProofDigest) -> Option<Attested> {
         let remembered = self.verified.get(&digest.0)?;
         let holds = remembered.attested.proof.expires_at.is_some_and(|ends| self.clock.now() < ends);

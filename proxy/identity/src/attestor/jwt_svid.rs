@@ -94,6 +94,10 @@ impl Attestor for JwtSvid {
         self.bundles.iter().filter_map(|(_, keys)| keys.file().error()).chain(empty).collect()
     }
 
+    fn epoch(&self) -> u64 {
+        self.generation()
+    }
+
     fn recall_token(&self, digest: &ProofDigest) -> Option<Attested> {
         let remembered = self.verified.get(&digest.0)?;
         let holds = remembered.attested.proof.expires_at.is_some_and(|ends| self.clock.now() < ends);

@@ -1,0 +1,6 @@
+//! End-to-end tests over the real binary, of what is hard to get right: hostile peers, changes while
+//! requests run, crashes, full disks, and the exact bytes that an upstream sees.
+
+mod mtls;
+mod slots;
+mod wire;
