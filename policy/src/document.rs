@@ -594,8 +594,8 @@ impl Table {
     }
 
     /// Says that a key which must be there is not.
-    pub fn missing(&self, name: &'static str, out: &mut Diagnostics) {
-        out.error(&self.location, self.key_of(name), "this key is required");
+    pub fn missing<'d>(&self, name: &'static str, out: &'d mut Diagnostics) -> &'d mut Diagnostic {
+        out.error(&self.location, self.key_of(name), "this key is required")
     }
 
     /// Every key that nobody took is unknown; near misses are named.

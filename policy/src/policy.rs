@@ -226,6 +226,17 @@ impl Policy {
         crate::decide::decide(self, bound, target, method, context)
     }
 
+    /// As [`explain`](Self::explain), for a caller of whom nobody says which attestor knows it: any would do.
+    pub fn explain_to(
+        &self,
+        principal: &Arc<Principal>,
+        target: &Target,
+        method: &http::Method,
+        context: &Context,
+    ) -> Explanation {
+        self.explain(&self.bind_as(principal, Attested::Assumed), target, method, context)
+    }
+
     /// Says why a request is decided as it is. Off the hot path.
     pub fn explain(&self, bound: &Bound, target: &Target, method: &http::Method, context: &Context) -> Explanation {
         crate::explain::explain(self, bound, target, method, context, None)

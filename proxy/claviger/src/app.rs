@@ -8,13 +8,13 @@ use std::time::Duration;
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_ledger::Ledger;
-use claviger_policy::document::Diagnostics;
+use claviger_policy::document::{Diagnostics, Severity};
 use claviger_wire::{Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::command::{Failure, report};
-use crate::config::{self, Env};
+use crate::config::{self, AtStart, Env};
 use crate::watch::Watcher;
 use crate::{console, interception, os};
 
@@ -22,6 +22,7 @@ use crate::{console, interception, os};
 pub(crate) struct App {
     path: PathBuf,
     env: Env,
+    at_start: AtStart,
     ledger: Arc<Ledger>,
     server: Server,
     attestors: claviger_identity::Attestors,
@@ -95,6 +96,7 @@ impl App {
         let ledger = Ledger::start(draft.ledger.clone(), clock.clone(), cores)
             .map_err(|error| Failure::doing("start the ledger")(&error))?;
         let env = Env { events: ledger.clone(), clock, ..idle_env(&control)? };
+        let at_start = AtStart::of(&draft);
         let state_dir = draft.state_dir.clone();
         let admin_bind = draft.admin.clone();
         let make_root = || interception::load_or_create(&state_dir);
@@ -132,7 +134,18 @@ impl App {
         for (name, bind) in server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
-        let app = Self { path, env, ledger, server, attestors: compiled.attestors, watcher, signals, ready, control };
+        let app = Self {
+            path,
+            env,
+            at_start,
+            ledger,
+            server,
+            attestors: compiled.attestors,
+            watcher,
+            signals,
+            ready,
+            control,
+        };
         app.record("started", None);
         console::note("ready");
         Ok(app)
@@ -165,11 +178,13 @@ impl App {
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
         let number = previous.number + 1;
-        let compiled = config::read(&self.path, &mut found).and_then(|draft| {
+        let compiled = config::read(&self.path, &mut found).and_then(|mut draft| {
+            self.at_start.keep(&mut draft, &mut found);
             let state_dir = draft.state_dir.clone();
             let make_root = || interception::load_or_create(&state_dir);
             draft.compile(&self.env, number, make_root, Some(&previous), &mut found)
         });
+        found.sort();
         console::diagnostics(&found);
         let refusal = match compiled {
             Some(compiled) if !found.has_errors() => match self.server.replace(compiled.generation) {
@@ -181,7 +196,7 @@ impl App {
                 }
                 Err(error) => Some(error.to_string()),
             },
-            Some(_) | None => Some(found.iter().next().map_or_else(String::new, |first| first.message.clone())),
+            Some(_) | None => Some(first_error(&found)),
         };
         match refusal {
             None => {
@@ -224,6 +239,15 @@ impl App {
             detail: detail.map(Into::into),
         }));
     }
+}
+
+/// The first error with its place, for the record; all of them are printed.
+fn first_error(found: &Diagnostics) -> String {
+    let first = found.iter().find(|one| one.severity == Severity::Error);
+    first.map_or_else(String::new, |first| match &first.location {
+        Some(place) => format!("{place}: {}", first.message),
+        None => first.message.clone(),
+    })
 }
 
 fn refused(found: &Diagnostics) -> Failure {

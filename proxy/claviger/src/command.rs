@@ -8,9 +8,12 @@ pub(crate) mod quickstart;
 pub(crate) mod run;
 pub(crate) mod secret;
 
+use std::path::PathBuf;
+
 use claviger_policy::document::Diagnostics;
 
-use crate::console;
+use crate::cli::ConfigArgs;
+use crate::{config, console};
 
 /// Why a command ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,9 @@ pub(crate) enum Failure {
     /// The configuration has errors, which were printed.
     #[error("claviger: {errors} in the configuration", errors = plural(*.0, "error"))]
     Config(usize),
+    /// The call itself is wrong: nothing was tried.
+    #[error("claviger: {0}")]
+    Call(String),
     /// Anything else, said in full.
     #[error("claviger: {0}")]
     Other(String),
@@ -27,9 +33,14 @@ impl Failure {
     /// 2: the configuration or the call is wrong; 1: it did not work.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Call(_) => 2,
             Self::Other(_) => 1,
         }
+    }
+
+    /// What was asked for makes no sense.
+    pub(crate) fn call(error: impl std::fmt::Display) -> Self {
+        Self::Call(error.to_string())
     }
 
     /// From any error, with what was being done.
@@ -37,6 +48,11 @@ impl Failure {
         let what = what.to_owned();
         move |error| Self::Other(format!("failed to {what}: {error}"))
     }
+}
+
+/// The file that a command is to read.
+pub(crate) fn configuration(args: &ConfigArgs) -> Result<PathBuf, Failure> {
+    config::discover(args.config.as_ref()).map_err(Failure::call)
 }
 
 /// What a command yields.

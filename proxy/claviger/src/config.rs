@@ -1,6 +1,7 @@
 //! The configuration file: found, read once, and turned into a generation. The only code that sees
 //! the whole file; every part takes its own keys from the tree.
 
+mod at_start;
 mod discover;
 
 use std::net::SocketAddr;
@@ -12,12 +13,13 @@ use claviger_credential::{CredentialEnv, Credentials, InjectionPlan, ServiceSecr
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
-use claviger_policy::{Inputs, ServiceRoute, TrustDomain, compile};
+use claviger_policy::{Inputs, Policy, Scheme, ServiceRoute, TrustDomain, Wanted, compile};
 use claviger_wire::{
     Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
     ServiceSettings, preset,
 };
 
+pub(crate) use at_start::AtStart;
 pub(crate) use discover::{default_state_dir, discover};
 
 /// A file that was read; its parts are taken out of it step by step.
@@ -33,6 +35,8 @@ pub(crate) struct Draft {
     pub(crate) ledger: LedgerSettings,
     /// The admin listener's address.
     pub(crate) admin: Option<Located<SocketAddr>>,
+    /// Where the keys stand that a process reads once.
+    places: at_start::Places,
 }
 
 /// What compiling a configuration needs from the process.
@@ -61,15 +65,16 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
         }
     };
     let mut root = document::parse(&SourceFile::new(path.display().to_string(), text), out)?;
+    let places = at_start::Places::of(&root);
     if !root.has("version") {
-        root.missing("version", out);
+        root.missing("version", out).help("write `version = 1`");
     }
     root.integer("version", 1..=1, out);
     let trust_domain = root.required_string("trust_domain", out).and_then(|text| {
         let parsed = TrustDomain::parse(&text.value);
         if let Err(error) = &parsed {
             out.error(&text.location, "trust_domain", format!("`{}`: {error}", text.value))
-                .help("write a bare name, as `acme.internal`");
+                .help("write a bare name in lower case, as `acme.internal`");
         }
         parsed.ok()
     });
@@ -88,7 +93,7 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
         admin.finish(out);
         bind
     });
-    Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin })
+    Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin, places })
 }
 
 /// One service between its parts: policy's route, wire's settings, credential's plan.
@@ -138,10 +143,19 @@ impl Draft {
         let inputs =
             Inputs { trust_domain, services: routes.clone(), credentials: credentials.facts(), generation: number };
         let policy = compile(root, inputs, out);
+        if let Some(policy) = &policy
+            && attestors.is_complete()
+        {
+            check_asked(policy, &attestors, out);
+        }
         let mut watched = vec![self.path.clone()];
         watched.extend(attestors.watched_files());
         for settings in &listener_settings {
             watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
+        }
+        if listener_settings.is_empty() && !out.has_errors() {
+            out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
+                .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
         }
         let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let listeners: Vec<_> =
@@ -184,10 +198,24 @@ impl Draft {
         self.ledger.sinks.contains(&claviger_ledger::Sink::File).then(|| self.ledger.path.clone())
     }
 
-    /// The hosts of one service, whatever else is wrong with the file.
-    pub(crate) fn service_hosts(mut self, name: &str) -> Option<Vec<String>> {
-        let (services, _) = take_services(&mut self.root, &mut Diagnostics::default());
-        let parts = services.into_iter().find(|parts| &**parts.route.name() == name)?;
+    /// The hosts of one service, whatever else is wrong with the file; `None` with the reason in `out`.
+    pub(crate) fn service_hosts(mut self, name: &str, out: &mut Diagnostics) -> Option<Vec<String>> {
+        let mut found = Diagnostics::default();
+        let (services, _) = take_services(&mut self.root, &mut found);
+        let Some(parts) = services.iter().find(|parts| &**parts.route.name() == name) else {
+            let written = self.root.names_of("service");
+            if written.iter().any(|written| written == name) {
+                out.append(found);
+            } else {
+                let key = format!("service.{name}");
+                let error = out.error(self.root.location(), key, format!("there is no service `{name}`"));
+                match document::nearest(name, written.iter().map(String::as_str)) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error.help(format!("define `[service.{name}]`, or name the hosts with `--host`")),
+                };
+            }
+            return None;
+        };
         Some(parts.route.hosts().iter().map(ToString::to_string).collect())
     }
 }
@@ -199,6 +227,7 @@ fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>,
         if let Some(wanted) = table.string("preset", out) {
             match preset::find(&wanted.value) {
                 Some(preset) => preset.complete(&mut table, out),
+                // What the preset would have said is not known: nothing more can be said about the service.
                 None => {
                     let key = table.key_of("preset");
                     let near = document::nearest(&wanted.value, preset::names());
@@ -207,6 +236,7 @@ fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>,
                         None => format!("there are: {}", preset::names().collect::<Vec<_>>().join(", ")),
                     };
                     out.error(&wanted.location, key, format!("`{}` is no preset", wanted.value)).help(help);
+                    continue;
                 }
             }
         }
@@ -225,14 +255,59 @@ fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>,
             )
             .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
         }
+        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
+        let settings = ServiceSettings::take(scheme, &mut table, out);
+        table.finish(out);
         let Some(route) = route else { continue };
         if let Some(reference) = secret {
             let hosts = route.hosts().to_vec();
             shorthands.push(ServiceSecret { service: name, reference, hosts, scheme: route.scheme() });
         }
-        let settings = ServiceSettings::take(&route, &mut table, out);
-        table.finish(out);
         services.push(ServiceParts { route, settings, plan });
     }
     (services, shorthands)
+}
+
+/// An attestor that is not there, or an attribute that none can yield, never matches: a deny that asks for it would
+/// be silent.
+fn check_asked(policy: &Policy, attestors: &Attestors, out: &mut Diagnostics) {
+    let known = attestors.attribute_names();
+    let is_attestor = |name: &str| known.iter().any(|(attestor, _)| **attestor == *name);
+    for asked in policy.asked() {
+        let (name, of) = match &asked.wanted {
+            Wanted::Attestor(name) if is_attestor(name) => continue,
+            Wanted::Attestor(name) => {
+                attestors.unknown(name, &asked.location, &asked.key, out);
+                continue;
+            }
+            // That an attestor is not there is reported at its own place.
+            Wanted::Attribute { of, .. } if !of.iter().all(|attestor| is_attestor(attestor)) => continue,
+            Wanted::Attribute { name, of } => (name, of),
+        };
+        let may_say = |attestor: &str| of.is_empty() || of.iter().any(|one| one == attestor);
+        let yielded: Vec<&str> = known
+            .iter()
+            .filter(|(attestor, _)| may_say(attestor))
+            .flat_map(|(_, names)| names.iter().map(|name| &**name))
+            .collect();
+        if yielded.contains(&&**name) {
+            continue;
+        }
+        let who = match of.as_slice() {
+            [] => "no attestor yields".to_owned(),
+            [one] => format!("attestor `{one}` does not yield"),
+            several => format!("none of the attestors `{}` yields", several.join("`, `")),
+        };
+        let elsewhere = known.iter().find(|(_, names)| names.contains(name));
+        let help = match (document::nearest(name, yielded.iter().copied()), elsewhere) {
+            (_, Some((attestor, _))) => format!("attestor `{attestor}` does; name it in `attested_by`"),
+            (Some(near), None) => format!("did you mean `{near}`?"),
+            (None, None) => {
+                format!(
+                    "an attestor of kind `jwt` makes it from a claim with `attributes = {{ \"{name}\" = \"CLAIM\" }}`"
+                )
+            }
+        };
+        out.error(&asked.location, &asked.key, format!("{who} the attribute `{name}`")).help(help);
+    }
 }

@@ -66,6 +66,11 @@ impl Attestors {
         is_whole.then(|| Arc::new(Chain::new(self.env.clock.clone(), attestors)))
     }
 
+    /// Whether every table was right, so that what is not known here is nowhere.
+    pub fn is_complete(&self) -> bool {
+        self.broken.is_empty()
+    }
+
     /// Says that there is no attestor of a name.
     pub fn unknown(&self, name: &str, location: &Location, key: &str, out: &mut Diagnostics) {
         let error = out.error(location, key, format!("there is no attestor `{name}`"));

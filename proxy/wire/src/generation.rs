@@ -15,7 +15,7 @@ use rustls::server::NoServerSessionStorage;
 
 use crate::address::AddressGuard;
 use crate::authority::InterceptionAuthority;
-use crate::settings::{Limits, ListenerSettings, ServiceSettings};
+use crate::settings::{Bind, Limits, ListenerSettings, ServiceSettings};
 use crate::trust::{self, TrustError, TrustRoots};
 
 /// A configuration in force. Immutable; requests hold the one they began with.
@@ -72,6 +72,11 @@ impl Listener {
                 .help("add `tls = { certificate = …, key = … }`, or bind to a loopback address or a Unix socket");
             return None;
         }
+        if chain.takes_unix_peer() && matches!(settings.bind, Bind::Tcp(_)) {
+            out.error(place, key, "a `unix-peer` attestor knows nobody on a TCP listener")
+                .help("bind to a Unix socket, as `bind = \"unix:claviger.sock\"`");
+            return None;
+        }
         let verifier = chain.client_verifier();
         if verifier.is_some() && settings.tls.is_none() {
             out.error(place, key, "an `x509-svid` attestor needs `tls` on this listener")
@@ -101,11 +106,8 @@ impl Listener {
                     }
                     Err(error) => {
                         let key = format!("listener.{}.tls", settings.name);
-                        out.error(
-                            &settings.bind_location.location,
-                            key,
-                            format!("the certificate or key cannot be used: {error}"),
-                        );
+                        let message = format!("the certificate or key cannot be used: {error}");
+                        out.error(&identity.location, key, message);
                         return None;
                     }
                 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use claviger_contract::outbound::take_networks;
 use claviger_contract::path;
-use claviger_policy::document::{Diagnostics, Located, Table};
-use claviger_policy::{Authority, ServiceRoute};
+use claviger_policy::document::{Diagnostics, Located, Location, Table};
+use claviger_policy::{Authority, Scheme};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -67,6 +67,8 @@ pub struct ServerIdentity {
     pub chain: Vec<CertificateDer<'static>>,
     /// Its key.
     pub key: PrivateKeyDer<'static>,
+    /// Where the certificate is named, for errors.
+    pub location: Location,
     /// The files it came from, to be watched.
     pub files: [PathBuf; 2],
 }
@@ -239,7 +241,7 @@ fn take_server_identity(table: &mut Table, out: &mut Diagnostics) -> Option<Serv
             None
         }
     };
-    Some(ServerIdentity { chain: chain?, key: private?, files })
+    Some(ServerIdentity { chain: chain?, key: private?, location: certificate.location, files })
 }
 
 /// The connection keys of one `[service.X]`: how its upstream is reached.
@@ -265,9 +267,9 @@ pub struct ServiceSettings {
 
 impl ServiceSettings {
     /// Takes the connection keys; the others of the table belong to policy and credential.
-    pub fn take(route: &ServiceRoute, table: &mut Table, out: &mut Diagnostics) -> Self {
+    pub fn take(scheme: Scheme, table: &mut Table, out: &mut Diagnostics) -> Self {
         let connect = table.parsed("connect", out, |text| {
-            Authority::parse(text, route.scheme().default_port()).map_err(|error| error.to_string())
+            Authority::parse(text, scheme.default_port()).map_err(|error| format!("`{text}`: {error}"))
         });
         let allow_addresses = take_networks(table, "allow_addresses", out);
         let ca_pem = table.string("ca", out).and_then(|written| {
@@ -297,10 +299,22 @@ impl ServiceSettings {
             roots,
             ca_pem: ca_pem.map(|(_, pem)| pem),
             http2: table.boolean("http2", out).is_none_or(|at| at.value),
-            response_timeout: table.duration("response_timeout", out).map_or(Duration::from_secs(600), |at| at.value),
+            response_timeout: take_timeout(table, "response_timeout", out)
+                .map_or(Duration::from_secs(600), |at| at.value),
             body_max: table.size("body_max", out).map(|at| at.value),
         }
     }
+}
+
+/// A time to wait, which is not zero.
+fn take_timeout(table: &mut Table, key: &'static str, out: &mut Diagnostics) -> Option<Located<Duration>> {
+    let at = table.duration(key, out)?;
+    if at.value.is_zero() {
+        out.error(&at.location, table.key_of(key), "nothing can happen in no time")
+            .help("write a duration, as `30s`, or leave the key out for the default");
+        return None;
+    }
+    Some(at)
 }
 
 /// `[limits]`: what one peer may cost. All have defaults.
@@ -335,13 +349,16 @@ impl Limits {
         let mut limits = Self::default();
         let Some(mut table) = root.table("limits", out) else { return limits };
         for (key, slot) in [
+            ("drain_timeout", &mut limits.drain_timeout),
             ("header_timeout", &mut limits.header_timeout),
             ("connect_timeout", &mut limits.connect_timeout),
             ("body_idle_timeout", &mut limits.body_idle_timeout),
             ("pool_idle_timeout", &mut limits.pool_idle_timeout),
-            ("drain_timeout", &mut limits.drain_timeout),
         ] {
-            if let Some(at) = table.duration(key, out) {
+            // To drain or to pool for no time is a wish; to wait for a head or a body no time is a mistake.
+            let may_be_zero = matches!(key, "drain_timeout" | "pool_idle_timeout");
+            let at = if may_be_zero { table.duration(key, out) } else { take_timeout(&mut table, key, out) };
+            if let Some(at) = at {
                 *slot = at.value;
             }
         }

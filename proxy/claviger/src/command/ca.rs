@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use claviger_policy::document::Diagnostics;
 
 use crate::cli::CaArgs;
-use crate::command::{Done, Failure, report};
+use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console, interception};
 
 pub(crate) fn run(args: &CaArgs) -> Done {
-    let path = config::discover(args.config.config.as_ref()).map_err(|error| Failure::Other(error.to_string()))?;
+    let path = configuration(&args.config)?;
     let mut found = Diagnostics::default();
     let draft = config::read(&path, &mut found);
     report(&found)?;

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::app;
 use crate::cli::{CheckArgs, Output};
-use crate::command::{Done, Failure, plural};
+use crate::command::{Done, Failure, configuration, plural};
 use crate::{config, console};
 
 pub(crate) fn run(args: &CheckArgs) -> Done {
-    let path = config::discover(args.config.config.as_ref()).map_err(|error| Failure::Other(error.to_string()))?;
+    let path = configuration(&args.config)?;
     let control = app::control_runtime()?;
     let mut found = Diagnostics::default();
     let compiled = match config::read(&path, &mut found) {

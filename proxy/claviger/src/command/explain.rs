@@ -9,7 +9,7 @@ use claviger_policy::{AttributeValue, Attributes, Authority, Context, Principal,
 
 use crate::app;
 use crate::cli::ExplainArgs;
-use crate::command::{Done, Failure, report};
+use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
 
 pub(crate) fn run(args: &ExplainArgs) -> Done {
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Done {
 
 /// Judges a request that nobody has made yet.
 fn before(args: &ExplainArgs, principal: &str, url: &str) -> Done {
-    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let path = configuration(&args.config)?;
     let control = app::control_runtime()?;
     let env = app::idle_env(&control)?;
     let mut found = Diagnostics::default();
@@ -30,24 +30,24 @@ fn before(args: &ExplainArgs, principal: &str, url: &str) -> Done {
     report(&found)?;
     let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
     let policy = &compiled.generation.policy;
-    let id = SpiffeId::parse(principal).map_err(|error| Failure::Other(format!("`{principal}`: {error}")))?;
+    let id = SpiffeId::parse(principal).map_err(|error| Failure::Call(format!("`{principal}`: {error}")))?;
     let principal =
         Arc::new(Principal { id, attributes: attributes(&args.attributes)?, attested_by: "explain".into() });
     let (scheme, authority, rest) = split_url(url)?;
     let target =
-        policy.canonicalize(scheme, authority, rest).map_err(|error| Failure::Other(format!("`{url}`: {error}")))?;
+        policy.canonicalize(scheme, authority, rest).map_err(|error| Failure::Call(format!("`{url}`: {error}")))?;
     let method = args.subject.to_uppercase();
     let method =
-        http::Method::from_bytes(method.as_bytes()).map_err(|_| Failure::Other(format!("`{method}` is no method")))?;
+        http::Method::from_bytes(method.as_bytes()).map_err(|_| Failure::Call(format!("`{method}` is no method")))?;
     let now = match &args.at {
         None => env.clock.now(),
         Some(at) => at
             .parse::<jiff::Timestamp>()
-            .map_err(|error| Failure::Other(format!("`{at}` is no RFC 3339 time: {error}")))?
+            .map_err(|error| Failure::Call(format!("`{at}` is no RFC 3339 time: {error}")))?
             .as_second(),
     };
     let context = Context { source_ip: args.source_ip, now };
-    let explanation = policy.explain(&policy.bind(&principal), &target, &method, &context);
+    let explanation = policy.explain_to(&principal, &target, &method, &context);
     console::out(explanation.to_string().trim_end());
     Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -55,12 +55,12 @@ fn before(args: &ExplainArgs, principal: &str, url: &str) -> Done {
 /// Tells from the ledger what became of a request.
 fn after(args: &ExplainArgs) -> Done {
     let id: RequestId = args.subject.parse().map_err(|_| {
-        Failure::Other(format!(
+        Failure::Call(format!(
             "`{}` is no request id; to ask before a request is made: claviger explain --as SPIFFE_ID METHOD URL",
             args.subject
         ))
     })?;
-    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let path = configuration(&args.config)?;
     let mut found = Diagnostics::default();
     let draft = config::read(&path, &mut found);
     report(&found)?;
@@ -81,7 +81,7 @@ fn attributes(given: &[String]) -> Result<Attributes, Failure> {
         .iter()
         .map(|pair| {
             let (name, value) =
-                pair.split_once('=').ok_or_else(|| Failure::Other(format!("`{pair}` is not NAME=VALUE")))?;
+                pair.split_once('=').ok_or_else(|| Failure::Call(format!("`{pair}` is not NAME=VALUE")))?;
             let value = match value.parse::<i64>() {
                 Ok(number) => AttributeValue::Integer(number),
                 Err(_) => AttributeValue::from(value),
@@ -97,11 +97,11 @@ fn split_url(url: &str) -> Result<(Scheme, Authority, &str), Failure> {
     } else if let Some(rest) = url.strip_prefix("http://") {
         (Scheme::Http, rest)
     } else {
-        return Err(Failure::Other(format!("`{url}` does not begin with https:// or http://")));
+        return Err(Failure::Call(format!("`{url}` does not begin with https:// or http://")));
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let authority = Authority::parse(authority, scheme.default_port())
-        .map_err(|error| Failure::Other(format!("`{url}`: {error}")))?;
+        .map_err(|error| Failure::Call(format!("`{url}`: {error}")))?;
     Ok((scheme, authority, if path.is_empty() { "/" } else { path }))
 }
 

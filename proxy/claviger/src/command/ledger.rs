@@ -7,7 +7,7 @@ use claviger_ledger::query::{self, Record, VerifyReport};
 use claviger_policy::document::Diagnostics;
 
 use crate::cli::{LedgerAction, LedgerArgs, Output};
-use crate::command::{Done, Failure, plural, report};
+use crate::command::{Done, Failure, configuration, plural, report};
 use crate::{config, console};
 
 pub(crate) fn run(args: &LedgerArgs) -> Done {
@@ -94,7 +94,7 @@ fn path(args: &LedgerArgs) -> Result<PathBuf, Failure> {
     if let Some(path) = &args.path {
         return Ok(path.clone());
     }
-    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let path = configuration(&args.config)?;
     let mut found = Diagnostics::default();
     let draft = config::read(&path, &mut found);
     report(&found)?;

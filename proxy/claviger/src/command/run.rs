@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::cli::RunArgs;
-use crate::command::{Done, Failure};
-use crate::config;
+use crate::command::{Done, configuration};
 
 pub(crate) fn run(args: &RunArgs) -> Done {
-    let path = config::discover(args.config.config.as_ref()).map_err(|error| Failure::Other(error.to_string()))?;
+    let path = configuration(&args.config)?;
     App::start(path, args.cores)?.run()?;
     Ok(ExitCode::SUCCESS)
 }

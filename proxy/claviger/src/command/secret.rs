@@ -11,7 +11,7 @@ use claviger_policy::document::Diagnostics;
 use serde::Serialize;
 
 use crate::cli::{Output, SecretAction, SecretArgs};
-use crate::command::{Done, Failure};
+use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
 
 pub(crate) fn run(args: &SecretArgs) -> Done {
@@ -85,20 +85,23 @@ fn state_dir(args: &SecretArgs) -> Result<PathBuf, Failure> {
     let Ok(path) = config::discover(args.config.config.as_ref()) else { return Ok(config::default_state_dir()) };
     // Only the folder is needed: a secret must be settable before the file that refers to it is whole.
     let mut found = Diagnostics::default();
-    match config::read(&path, &mut found) {
-        Some(draft) => Ok(draft.state_dir),
-        None => Err(crate::command::report(&found).err().unwrap_or_else(|| Failure::Other("no configuration".into()))),
+    let draft = config::read(&path, &mut found);
+    if draft.is_none() || found.iter().any(|one| one.key == "state_dir") {
+        report(&found)?;
     }
+    draft.map(|draft| draft.state_dir).ok_or_else(|| Failure::Other("no configuration".into()))
 }
 
 /// The hosts of a service in the configuration.
 fn hosts_of(args: &SecretArgs, service: &str) -> Result<Vec<String>, Failure> {
-    let path = config::discover(args.config.config.as_ref()).map_err(other)?;
+    let path = configuration(&args.config)?;
     let mut found = Diagnostics::default();
-    let draft =
-        config::read(&path, &mut found).ok_or_else(|| Failure::Other("the configuration could not be read".into()))?;
-    let hosts = draft.service_hosts(service);
-    hosts.ok_or_else(|| Failure::Other(format!("`{}` has no service `{service}`", path.display())))
+    // Only the service is needed, so other errors do not matter; those of the service do.
+    let hosts = config::read(&path, &mut found).and_then(|draft| draft.service_hosts(service, &mut found));
+    if hosts.is_none() {
+        report(&found)?;
+    }
+    hosts.ok_or_else(|| Failure::Other("the configuration could not be read".into()))
 }
 
 /// From the terminal without echo, or all of stdin less one newline at its end.

@@ -1,0 +1,69 @@
+//! What a process reads once: a reload keeps it as it was, and says so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use claviger_ledger::LedgerSettings;
+use claviger_policy::document::{Diagnostics, Location, Table};
+
+use super::Draft;
+
+/// The settings with which the process was started.
+pub(crate) struct AtStart {
+    state_dir: PathBuf,
+    ledger: LedgerSettings,
+    admin: Option<SocketAddr>,
+}
+
+/// Where these keys stand; where one is not written, the file.
+pub(super) struct Places {
+    state_dir: Location,
+    ledger: Location,
+    admin: Location,
+}
+
+impl Places {
+    pub(super) fn of(root: &Table) -> Self {
+        let place = |key: &str| root.place_of(key).unwrap_or(root.location()).clone();
+        Self { state_dir: place("state_dir"), ledger: place("ledger"), admin: place("admin") }
+    }
+}
+
+impl AtStart {
+    pub(crate) fn of(draft: &Draft) -> Self {
+        let admin = draft.admin.as_ref().map(|admin| admin.value);
+        Self { state_dir: draft.state_dir.clone(), ledger: draft.ledger.clone(), admin }
+    }
+
+    /// Puts what is in force into a draft that is reloaded, and warns of what differs: half of a change, such as a
+    /// new state folder under the open ledger, would be worse than none.
+    pub(crate) fn keep(&self, draft: &mut Draft, out: &mut Diagnostics) {
+        let mut warn = |place: &Location, key: &str| {
+            out.warning(
+                place,
+                key,
+                "a change of this is not taken up by a reload; what the process started with stays",
+            )
+            .help("restart Claviger for it to take effect");
+        };
+        let moved = draft.state_dir != self.state_dir;
+        // A ledger that lies in the state folder moves with it, which is one change.
+        let follows = moved
+            && draft.ledger.path == LedgerSettings::new(&draft.state_dir).path
+            && self.ledger.path == LedgerSettings::new(&self.state_dir).path;
+        if follows {
+            draft.ledger.path.clone_from(&self.ledger.path);
+        }
+        if moved {
+            warn(&draft.places.state_dir, "state_dir");
+        }
+        if draft.ledger != self.ledger {
+            warn(&draft.places.ledger, "ledger");
+        }
+        if draft.admin.as_ref().map(|admin| admin.value) != self.admin {
+            warn(&draft.places.admin, "admin");
+        }
+        draft.state_dir.clone_from(&self.state_dir);
+        draft.ledger.clone_from(&self.ledger);
+    }
+}
