@@ -1,22 +1,23 @@
 //! The configuration file: found, read once, and turned into a generation. The only code that sees
 //! the whole file; every part takes its own keys from the tree.
 
+mod asked;
 mod at_start;
 mod discover;
+mod services;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use claviger_contract::{Clock, EventSink, Outbound};
-use claviger_credential::{CredentialEnv, Credentials, InjectionPlan, ServiceSecret};
+use claviger_credential::{CredentialEnv, Credentials};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
-use claviger_policy::{Inputs, Policy, Scheme, ServiceRoute, TrustDomain, Wanted, compile};
+use claviger_policy::{Inputs, ServiceRoute, TrustDomain, compile};
 use claviger_wire::{
     Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
-    ServiceSettings, preset,
 };
 
 pub(crate) use at_start::AtStart;
@@ -96,13 +97,6 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
     Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin, places })
 }
 
-/// One service between its parts: policy's route, wire's settings, credential's plan.
-struct ServiceParts {
-    route: ServiceRoute,
-    settings: ServiceSettings,
-    plan: InjectionPlan,
-}
-
 impl Draft {
     /// Compiles everything. All findings go to `out`; `None` if there is an error among them.
     pub(crate) fn compile(
@@ -115,9 +109,16 @@ impl Draft {
     ) -> Option<Compiled> {
         let root = &mut self.root;
         let limits = Limits::take(root, out);
-        let listener_settings = ListenerSettings::take_all(root, out);
-        let (services, shorthands) = take_services(root, out);
-        let trust_domain = self.trust_domain?;
+        let listener_settings = take_listeners(root, out);
+        let (services, shorthands) = services::take(root, out);
+        let Some(trust_domain) = self.trust_domain else {
+            // Nobody has an identity without it, but a misspelt key of the root is named.
+            for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test"] {
+                root.take(key);
+            }
+            self.root.finish(out);
+            return None;
+        };
         let identity = IdentityEnv {
             trust_domain: trust_domain.clone(),
             outbound: env.outbound.clone(),
@@ -143,19 +144,13 @@ impl Draft {
         let inputs =
             Inputs { trust_domain, services: routes.clone(), credentials: credentials.facts(), generation: number };
         let policy = compile(root, inputs, out);
-        if let Some(policy) = &policy
-            && attestors.is_complete()
-        {
-            check_asked(policy, &attestors, out);
+        if let Some(policy) = policy.as_ref().filter(|_| attestors.is_complete()) {
+            asked::check(policy, &attestors, out);
         }
         let mut watched = vec![self.path.clone()];
         watched.extend(attestors.watched_files());
         for settings in &listener_settings {
             watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
-        }
-        if listener_settings.is_empty() && !out.has_errors() {
-            out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
-                .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
         }
         let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let listeners: Vec<_> =
@@ -172,24 +167,26 @@ impl Draft {
                 service.ok().map(|service| (service.name.clone(), service))
             })
             .collect::<Option<_>>()?;
-        let interception = if forwards {
+        let intercept = |root: InterceptionRoot| {
             let hosts = Generation::intercepted_hosts(&routes);
-            let made = interception().and_then(|root| {
-                InterceptionAuthority::new(&root, &hosts, number, env.clock.clone()).map_err(|error| error.to_string())
-            });
-            match made {
-                Ok(authority) => Some(authority),
-                Err(error) => {
-                    out.error_nowhere(format!("failed to make the interception authority: {error}"));
-                    return None;
-                }
-            }
-        } else {
-            None
+            InterceptionAuthority::new(&root, &hosts, number, env.clock.clone()).map_err(|error| error.to_string())
         };
+        let interception = forwards.then(|| interception().and_then(intercept)).transpose();
+        let interception = interception
+            .map_err(|error| out.error_nowhere(format!("failed to make the interception authority: {error}")).clone())
+            .ok()?;
         let generation = Generation { number, policy: policy?, credentials, services, listeners, interception, limits };
         Some(Compiled { generation, attestors, watched })
     }
+}
+
+fn take_listeners(root: &mut Table, out: &mut Diagnostics) -> Vec<ListenerSettings> {
+    let listeners = ListenerSettings::take_all(root, out);
+    if root.names_of("listener").is_empty() {
+        out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
+            .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
+    }
+    listeners
 }
 
 impl Draft {
@@ -201,7 +198,7 @@ impl Draft {
     /// The hosts of one service, whatever else is wrong with the file; `None` with the reason in `out`.
     pub(crate) fn service_hosts(mut self, name: &str, out: &mut Diagnostics) -> Option<Vec<String>> {
         let mut found = Diagnostics::default();
-        let (services, _) = take_services(&mut self.root, &mut found);
+        let (services, _) = services::take(&mut self.root, &mut found);
         let Some(parts) = services.iter().find(|parts| &**parts.route.name() == name) else {
             let written = self.root.names_of("service");
             if written.iter().any(|written| written == name) {
@@ -217,97 +214,5 @@ impl Draft {
             return None;
         };
         Some(parts.route.hosts().iter().map(ToString::to_string).collect())
-    }
-}
-
-fn take_services(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>, Vec<ServiceSecret>) {
-    let mut services = Vec::new();
-    let mut shorthands = Vec::new();
-    for (name, mut table) in root.named_tables("service", out) {
-        if let Some(wanted) = table.string("preset", out) {
-            match preset::find(&wanted.value) {
-                Some(preset) => preset.complete(&mut table, out),
-                // What the preset would have said is not known: nothing more can be said about the service.
-                None => {
-                    let key = table.key_of("preset");
-                    let near = document::nearest(&wanted.value, preset::names());
-                    let help = match near {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("there are: {}", preset::names().collect::<Vec<_>>().join(", ")),
-                    };
-                    out.error(&wanted.location, key, format!("`{}` is no preset", wanted.value)).help(help);
-                    continue;
-                }
-            }
-        }
-        let secret = table.string("secret", out);
-        let injects = table.has("inject");
-        // Without `inject` nothing is written into requests, which is right for open services only.
-        let plan = InjectionPlan::take(&mut table, out).unwrap_or_default();
-        let route = ServiceRoute::take(name.clone(), &mut table, out);
-        if let Some(reference) = &secret
-            && !injects
-        {
-            out.error(
-                &reference.location,
-                table.key_of("secret"),
-                "the service has a secret but does not say how it is injected",
-            )
-            .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
-        }
-        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
-        let settings = ServiceSettings::take(scheme, &mut table, out);
-        table.finish(out);
-        let Some(route) = route else { continue };
-        if let Some(reference) = secret {
-            let hosts = route.hosts().to_vec();
-            shorthands.push(ServiceSecret { service: name, reference, hosts, scheme: route.scheme() });
-        }
-        services.push(ServiceParts { route, settings, plan });
-    }
-    (services, shorthands)
-}
-
-/// An attestor that is not there, or an attribute that none can yield, never matches: a deny that asks for it would
-/// be silent.
-fn check_asked(policy: &Policy, attestors: &Attestors, out: &mut Diagnostics) {
-    let known = attestors.attribute_names();
-    let is_attestor = |name: &str| known.iter().any(|(attestor, _)| **attestor == *name);
-    for asked in policy.asked() {
-        let (name, of) = match &asked.wanted {
-            Wanted::Attestor(name) if is_attestor(name) => continue,
-            Wanted::Attestor(name) => {
-                attestors.unknown(name, &asked.location, &asked.key, out);
-                continue;
-            }
-            // That an attestor is not there is reported at its own place.
-            Wanted::Attribute { of, .. } if !of.iter().all(|attestor| is_attestor(attestor)) => continue,
-            Wanted::Attribute { name, of } => (name, of),
-        };
-        let may_say = |attestor: &str| of.is_empty() || of.iter().any(|one| one == attestor);
-        let yielded: Vec<&str> = known
-            .iter()
-            .filter(|(attestor, _)| may_say(attestor))
-            .flat_map(|(_, names)| names.iter().map(|name| &**name))
-            .collect();
-        if yielded.contains(&&**name) {
-            continue;
-        }
-        let who = match of.as_slice() {
-            [] => "no attestor yields".to_owned(),
-            [one] => format!("attestor `{one}` does not yield"),
-            several => format!("none of the attestors `{}` yields", several.join("`, `")),
-        };
-        let elsewhere = known.iter().find(|(_, names)| names.contains(name));
-        let help = match (document::nearest(name, yielded.iter().copied()), elsewhere) {
-            (_, Some((attestor, _))) => format!("attestor `{attestor}` does; name it in `attested_by`"),
-            (Some(near), None) => format!("did you mean `{near}`?"),
-            (None, None) => {
-                format!(
-                    "an attestor of kind `jwt` makes it from a claim with `attributes = {{ \"{name}\" = \"CLAIM\" }}`"
-                )
-            }
-        };
-        out.error(&asked.location, &asked.key, format!("{who} the attribute `{name}`")).help(help);
     }
 }

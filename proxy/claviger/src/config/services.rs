@@ -1,0 +1,62 @@
+//! `[service.NAME]`: each part of Claviger takes its keys from the one table.
+
+use claviger_credential::{InjectionPlan, ServiceSecret};
+use claviger_policy::document::{self, Diagnostics, Table};
+use claviger_policy::{Scheme, ServiceRoute};
+use claviger_wire::{ServiceSettings, preset};
+
+/// One service between its parts: policy's route, wire's settings, credential's plan.
+pub(super) struct ServiceParts {
+    pub(super) route: ServiceRoute,
+    pub(super) settings: ServiceSettings,
+    pub(super) plan: InjectionPlan,
+}
+
+/// Takes all of them; a service that is wrong is reported and left out.
+pub(super) fn take(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts>, Vec<ServiceSecret>) {
+    let mut services = Vec::new();
+    let mut shorthands = Vec::new();
+    for (name, mut table) in root.named_tables("service", out) {
+        if let Some(wanted) = table.string("preset", out) {
+            match preset::find(&wanted.value) {
+                Some(preset) => preset.complete(&mut table, out),
+                // What the preset would have said is not known: nothing more can be said about the service.
+                None => {
+                    let key = table.key_of("preset");
+                    let near = document::nearest(&wanted.value, preset::names());
+                    let help = match near {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("there are: {}", preset::names().collect::<Vec<_>>().join(", ")),
+                    };
+                    out.error(&wanted.location, key, format!("`{}` is no preset", wanted.value)).help(help);
+                    continue;
+                }
+            }
+        }
+        let secret = table.string("secret", out);
+        let injects = table.has("inject");
+        // Without `inject` nothing is written into requests, which is right for open services only.
+        let plan = InjectionPlan::take(&mut table, out).unwrap_or_default();
+        let route = ServiceRoute::take(name.clone(), &mut table, out);
+        if let Some(reference) = &secret
+            && !injects
+        {
+            out.error(
+                &reference.location,
+                table.key_of("secret"),
+                "the service has a secret but does not say how it is injected",
+            )
+            .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
+        }
+        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
+        let settings = ServiceSettings::take(scheme, &mut table, out);
+        table.finish(out);
+        let Some(route) = route else { continue };
+        if let Some(reference) = secret {
+            let hosts = route.hosts().to_vec();
+            shorthands.push(ServiceSecret { service: name, reference, hosts, scheme: route.scheme() });
+        }
+        services.push(ServiceParts { route, settings, plan });
+    }
+    (services, shorthands)
+}
