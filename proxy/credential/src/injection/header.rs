@@ -76,7 +76,7 @@ impl Recipe {
 }
 
 /// Schemes have no case (RFC 9110 §11.1), and any number of spaces may follow them.
-fn without_prefix<'a>(written: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn without_prefix<'a>(written: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = written.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then(|| rest.trim_ascii())
 }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::PROXY_AUTHORIZATION;
 use http::request::Parts;
 
 use super::encode::{self, Plus};
-use super::header::Recipe;
+use super::header::{Recipe, without_prefix};
 use super::path::PathSlot;
 use super::value::Field;
 use super::{cookie, query};
@@ -59,7 +60,7 @@ impl Default for InjectionPlan {
             cookies: Vec::new(),
             paths: Vec::new(),
             placeholders: Vec::new(),
-            removed: vec![http::header::PROXY_AUTHORIZATION],
+            removed: vec![PROXY_AUTHORIZATION],
             guard: true,
             body_limit: 0,
         }
@@ -85,7 +86,8 @@ impl InjectionPlan {
     }
 
     /// What the client wrote where the credential goes, in the order of the plan: the API-key slot that may hold its
-    /// identity token. Placeholders and paths hold none.
+    /// identity token. Last come the headers that `strip` names, for some clients show a key in another place than the
+    /// service wants it. Placeholders and paths hold none.
     pub fn presented_tokens<'a>(&self, head: &'a Parts) -> impl Iterator<Item = Cow<'a, [u8]>> {
         let headers = self.headers.iter().flat_map(|slot| {
             head.headers.get_all(&slot.name).iter().filter_map(|value| slot.recipe.presented(value.as_bytes()))
@@ -100,7 +102,13 @@ impl InjectionPlan {
                 .filter(|(name, _)| *name == slot.name.as_bytes())
                 .map(|(_, value)| Cow::Borrowed(value))
         });
-        headers.chain(query).chain(cookies).filter(|token| !token.is_empty())
+        let is_slot = |name: &HeaderName| self.headers.iter().any(|slot| slot.name == *name);
+        let stripped = self.removed.iter().filter(move |name| **name != PROXY_AUTHORIZATION && !is_slot(name));
+        let stripped = stripped.flat_map(|name| head.headers.get_all(name)).map(|value| {
+            let written = value.as_bytes();
+            Cow::Borrowed(without_prefix(written, b"Bearer ").unwrap_or(written))
+        });
+        headers.chain(query).chain(cookies).chain(stripped).filter(|token| !token.is_empty())
     }
 
     /// Whether there is an injection that needs no placeholder.

@@ -389,6 +389,10 @@ fn what_the_client_presents_in_a_slot() {
     check(bearer, "GET https://api.test/\nauthorization: Bearer a\nauthorization: BEARER b", &["a", "b"]);
     check(bearer, "GET https://api.test/\nauthorization: Basic a.b.c\nx-api-key: t", &[]);
     check(bearer, "GET https://api.test/\nauthorization: Bearer \nproxy-authorization: Bearer x", &[]);
+    // What `strip` names comes last, with or without a scheme.
+    let key = "inject = [{ header = \"x-api-key\" }]\nstrip = [\"authorization\", \"x-other\"]";
+    check(key, "GET https://api.test/\nauthorization: Bearer a.b.c\nx-api-key: t", &["t", "a.b.c"]);
+    check(key, "GET https://api.test/\nx-other: a.b.c\nproxy-authorization: Bearer x\nx-third: y", &["a.b.c"]);
     let basic = "inject = [{ basic = \"x-token\" }]";
     check(basic, "GET https://api.test/\nauthorization: Basic dXNlcjphOmI=", &["a:b"]);
     check(basic, "GET https://api.test/\nauthorization: Basic dXNlcg==", &[]);
