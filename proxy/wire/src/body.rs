@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::client_body::ClientBody;
 use crate::trail::Ending;
 use crate::upstream::Lent;
 
@@ -94,7 +95,7 @@ pub(crate) enum SentBody {
 
 /// The parts of [`SentBody::Streaming`].
 pub(crate) struct Streaming {
-    incoming: Incoming,
+    incoming: ClientBody,
     left: u64,
     sent: Rc<Sent>,
     idle: Idle,
@@ -102,7 +103,7 @@ pub(crate) struct Streaming {
 
 impl SentBody {
     /// Passes a client's body on, up to `max` bytes.
-    pub(crate) fn streaming(incoming: Incoming, max: Option<u64>, idle: Duration, sent: Rc<Sent>) -> Self {
+    pub(crate) fn streaming(incoming: ClientBody, max: Option<u64>, idle: Duration, sent: Rc<Sent>) -> Self {
         if incoming.is_end_stream() {
             return Self::Full(None);
         }

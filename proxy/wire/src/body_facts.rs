@@ -8,13 +8,14 @@ use claviger_policy::{AttributeValue, BodyFacts, Fact, Pending};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::client_body::ClientBody;
 use crate::refusal::{Refusal, RefusalCode};
 
 /// Reads a whole body of at most `limit` bytes; `Err(TooLarge)` if it has more.
-pub(crate) async fn read(mut incoming: Incoming, limit: usize, idle: std::time::Duration) -> Result<Bytes, Refusal> {
+pub(crate) async fn read(mut incoming: ClientBody, limit: usize, idle: std::time::Duration) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(RefusalCode::BodyTooLarge, format!("more than {limit} bytes, which must be read whole"));
     if incoming.size_hint().lower() > limit as u64 {

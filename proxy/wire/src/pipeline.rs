@@ -15,6 +15,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use crate::body::{AnswerBody, Passing, Sent, SentBody, mask_headers};
+use crate::client_body::ClientBody;
 use crate::connection::Connection;
 use crate::generation::{Generation, Service};
 use crate::refusal::{Refusal, RefusalCode};
@@ -29,6 +30,7 @@ pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incomin
         return intercept::handle(connection, &generation, request).await;
     }
     let (head, body) = request.into_parts();
+    let body = ClientBody::new(body, &head.headers, generation.limits.header_timeout);
     let reservation = connection.core.ledger.reserve();
     let mut trail = Trail::begin(connection, &generation, &head, reservation);
     match pass(connection, &generation, &mut trail, head, body).await {
@@ -43,7 +45,7 @@ async fn pass(
     generation: &Arc<Generation>,
     trail: &mut Trail,
     mut head: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Response<AnswerBody>, Refusal> {
     // Room for both records first: what cannot be recorded does not happen.
     trail.recordable()?;
@@ -120,7 +122,7 @@ struct Judged {
 }
 
 enum Unsent {
-    Streaming(Incoming),
+    Streaming(ClientBody),
     Whole(Bytes),
 }
 
@@ -131,7 +133,7 @@ async fn decide(
     target: Target,
     head: &Parts,
     context: &Context,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Judged, Refusal> {
     let judged = match generation.policy.decide(bound, target, head.method.clone(), context) {
         Decision::Grant(grant) => Judged { grant, body: Unsent::Streaming(body), facts: None },
@@ -151,7 +153,11 @@ async fn decide(
     trail.granted(&judged.grant);
     // A body may have taken longer than the rule's time had left.
     if judged.grant.valid_until().is_some_and(|ends| ends <= trail.now()) {
-        return Err(Refusal::because(RefusalCode::Denied, "no_longer_valid", "the rule's time ended while the body came"));
+        return Err(Refusal::because(
+            RefusalCode::Denied,
+            "no_longer_valid",
+            "the rule's time ended while the body came",
+        ));
     }
     Ok(judged)
 }
