@@ -1,7 +1,7 @@
 //! The peers by themselves, without Claviger: the right key works, a wrong one and none are refused. What the other peer
 //! tests show through Claviger means something only because of this.
 
-use claviger_tests::peers::{Client, GitHttps, JwtApi, Llama, OidcProvider, Ran, SecretIn, TestCa};
+use claviger_tests::peers::{Client, GitHttps, JwtApi, Llama, OidcProvider, Ran, SecretIn, Sees, TestCa};
 use serde_json::Value;
 
 const KEY: &str = "sk-right-0123456789abcdef";

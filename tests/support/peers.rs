@@ -11,7 +11,8 @@
 //! | [`OidcProvider`] | npm's oidc-provider | client secret, by basic or post |
 //! | [`JwtApi`] | an API behind Envoy's `jwt_authn` | access token: issuer, audience, signature, time |
 //!
-//! [`Client`] runs an unmodified client in an otherwise empty environment.
+//! [`Client`] runs an unmodified client in an otherwise empty environment. What a server saw of it, the credential above
+//! all, is told by the server's own access log: [`Sees`].
 
 pub mod ca;
 mod client;
@@ -21,6 +22,7 @@ mod installed;
 mod llama;
 mod nginx;
 mod oidc;
+mod seen;
 mod server;
 
 pub use ca::{IssuedFiles, TestCa};
@@ -29,6 +31,7 @@ pub use envoy::JwtApi;
 pub use git::GitHttps;
 pub use installed::Installed;
 pub use llama::Llama;
-pub use nginx::{Seen, TlsFront};
+pub use nginx::TlsFront;
 pub use oidc::{OidcProvider, SecretIn};
+pub use seen::{Seen, Sees};
 pub use server::{Endpoint, Server};

@@ -47,7 +47,7 @@ impl World {
             canary: canary::canary(),
         };
         world.write("ca.pem", world.ca.pem());
-        world.write("jwks.json", &world.issuer.jwks());
+        world.write("jwks.json", world.issuer.jwks());
         world
     }
 

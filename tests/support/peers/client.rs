@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
 use super::Installed;
+use crate::canary;
 
 const RUN_SECONDS_MAX: u64 = 60;
 
@@ -91,6 +92,19 @@ impl Client {
         self
     }
 
+    /// As [`run`](Self::run). Fails the test if a secret stands in what it was given or in anything that it wrote.
+    pub async fn run_without(self, secrets: &[&str]) -> Ran {
+        let command = self.command.as_std();
+        let given = command.get_args().chain(command.get_envs().filter_map(|(_, value)| value));
+        let given: Vec<u8> = given.flat_map(|text| [text.as_encoded_bytes(), b"\n"].concat()).collect();
+        let ran = self.run().await;
+        for secret in secrets {
+            canary::assert_absent(secret, "what a client was given", &given);
+            ran.assert_without(secret);
+        }
+        ran
+    }
+
     /// Runs it to its end.
     pub async fn run(mut self) -> Ran {
         let run = timeout(Duration::from_secs(RUN_SECONDS_MAX), self.command.output());
@@ -112,6 +126,13 @@ impl Ran {
     pub fn ok(self) -> Self {
         assert!(self.status.success(), "{}\n{}\n{}", self.status, self.stdout, self.stderr);
         self
+    }
+
+    /// Fails the test if the secret stands in its output or in a file that it wrote.
+    pub fn assert_without(&self, secret: &str) {
+        canary::assert_absent(secret, "a client's output", self.stdout.as_bytes());
+        canary::assert_absent(secret, "a client's errors", self.stderr.as_bytes());
+        canary::assert_absent_below(secret, self.home.path());
     }
 
     /// Standard output, parsed.

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    Installed, OidcProvider, TestCa,
+    Installed, OidcProvider, Seen, Sees, TestCa, seen,
     server::{Endpoint, Server, free_port, render, text},
 };
 
@@ -21,38 +21,46 @@ impl JwtApi {
         let endpoint = Endpoint::reserve(name);
         let files = ca.issue(&[name, "localhost", "127.0.0.1"]);
         let admin = free_port();
-        let config = render(
-            "envoy-jwt.yaml",
-            &[
-                ("ADMIN_PORT", &admin.port().to_string()),
-                ("PORT", &endpoint.addr.port().to_string()),
-                ("CERT", text(&files.cert)),
-                ("KEY", text(&files.key)),
-                ("CA", text(&ca.path())),
-                ("ISSUER", &oidc.issuer()),
-                ("AUDIENCE", oidc.audience()),
-                ("OIDC_NAME", &oidc.endpoint().name),
-                ("OIDC_PORT", &oidc.endpoint().addr.port().to_string()),
-            ],
-        );
         let server = Server::spawn("envoy", |dir| {
+            let config = render(
+                "envoy-jwt.yaml",
+                &[
+                    ("ACCESS_LOG", text(&dir.join("access.log"))),
+                    ("ADMIN_PORT", &admin.port().to_string()),
+                    ("PORT", &endpoint.addr.port().to_string()),
+                    ("CERT", text(&files.cert)),
+                    ("KEY", text(&files.key)),
+                    ("CA", text(&ca.path())),
+                    ("ISSUER", &oidc.issuer()),
+                    ("AUDIENCE", oidc.audience()),
+                    ("OIDC_NAME", &oidc.endpoint().name),
+                    ("OIDC_PORT", &oidc.endpoint().addr.port().to_string()),
+                ],
+            );
             fs::write(dir.join("envoy.yaml"), config).unwrap();
             let mut command = Command::new(Installed::envoy());
             command.arg("--config-path").arg(dir.join("envoy.yaml"));
             command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]);
+            // Its default is ten seconds.
+            command.args(["--file-flush-interval-msec", "10"]);
             command
         });
-        let server = server.ready(async || endpoint.answers(ca.http(), "/", 401).await).await;
+        let server = server.ready(async || endpoint.answers(ca.http(), seen::PROBE, 401).await).await;
         Self { endpoint, server }
-    }
-
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
     }
 
     /// What Envoy wrote.
     pub fn log(&self) -> String {
         self.server.log()
+    }
+}
+
+impl Sees for JwtApi {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        seen::read(&self.server)
     }
 }

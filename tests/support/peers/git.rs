@@ -3,8 +3,7 @@
 use std::{fs, os::unix::net::UnixStream, path::PathBuf, process::Command};
 
 use super::{
-    Installed, TestCa,
-    nginx::{self, Seen},
+    Installed, Seen, Sees, TestCa, nginx, seen,
     server::{Endpoint, Server, text},
 };
 
@@ -44,19 +43,19 @@ impl GitHttps {
         folder
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The requests that it has finished, in order.
-    pub fn seen(&self) -> Vec<Seen> {
-        nginx::seen(&self.nginx)
-    }
-
     /// What git's backend wrote.
     pub fn log(&self) -> String {
         self.fcgiwrap.log()
+    }
+}
+
+impl Sees for GitHttps {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        seen::read(&self.nginx)
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use super::{
-    Installed, TestCa,
-    nginx::{Seen, TlsFront},
+    Installed, Seen, Sees, TestCa, TlsFront,
     server::{Endpoint, Server, free_port},
 };
 
@@ -36,24 +35,24 @@ impl Llama {
         Self { cleartext, server, front }
     }
 
-    /// Where it speaks TLS.
-    pub fn endpoint(&self) -> &Endpoint {
-        self.front.endpoint()
-    }
-
     /// Where it speaks cleartext.
     pub fn cleartext(&self) -> SocketAddr {
         self.cleartext
     }
 
-    /// The requests that came over TLS.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.front.seen()
-    }
-
     /// What the server wrote.
     pub fn log(&self) -> String {
         self.server.log()
+    }
+}
+
+impl Sees for Llama {
+    fn endpoint(&self) -> &Endpoint {
+        self.front.endpoint()
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.front.seen()
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::{fs, net::SocketAddr, process::Command};
 
-use serde::Deserialize;
-
 use super::{
-    Installed, TestCa,
+    Installed, Seen, Sees, TestCa, seen,
     server::{Endpoint, Server, render, text},
 };
 
@@ -16,31 +14,6 @@ pub struct TlsFront {
     server: Server,
 }
 
-/// A request as nginx saw it, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Seen {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// Path and query.
-    pub uri: String,
-    /// `HTTP/1.1` or `HTTP/2.0`.
-    pub protocol: String,
-    /// The `Host` header.
-    pub host: String,
-    /// The answer's status.
-    pub status: u16,
-    /// The user of basic auth.
-    pub user: String,
-    /// The whole `Authorization` header; empty when there was none. Likewise those below.
-    pub authorization: String,
-    /// `x-api-key`.
-    pub x_api_key: String,
-    /// `Proxy-Authorization`.
-    pub proxy_authorization: String,
-    /// `Cookie`.
-    pub cookie: String,
-}
-
 impl TlsFront {
     /// Starts it as `name` in front of `upstream`.
     pub async fn start(ca: &TestCa, name: &str, upstream: SocketAddr) -> Self {
@@ -48,15 +21,15 @@ impl TlsFront {
         let server = start(ca, &endpoint, "tls.server.conf", &[("UPSTREAM", &upstream.to_string())]).await;
         Self { endpoint, server }
     }
+}
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
+impl Sees for TlsFront {
+    fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The requests that it has finished, in order.
-    pub fn seen(&self) -> Vec<Seen> {
-        seen(&self.server)
+    fn seen(&self) -> Vec<Seen> {
+        seen::read(&self.server)
     }
 }
 
@@ -82,10 +55,4 @@ pub(super) async fn start(ca: &TestCa, endpoint: &Endpoint, part: &str, values: 
         command
     });
     server.ready(async || endpoint.answers(ca.http(), "/.ready", 204).await).await
-}
-
-/// The access log of such a server.
-pub(super) fn seen(server: &Server) -> Vec<Seen> {
-    let log = fs::read_to_string(server.dir().join("access.log")).unwrap();
-    log.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
