@@ -54,6 +54,10 @@ fn check_structure(path: &str, mode: PathMode) -> Result<(), TargetError> {
     if has_dot_segment(path) {
         return Err(TargetError::DotSegment);
     }
+    if !opaque && !is_utf8(path) {
+        // Overlong forms of a dot or slash, which lax decoders take for one (RFC 3629 §3).
+        return Err(TargetError::Escape);
+    }
     let mut bytes = Decoded::new(path.as_bytes());
     while let Some(byte) = bytes.next() {
         if !bytes.was_escape {
@@ -68,6 +72,15 @@ fn check_structure(path: &str, mode: PathMode) -> Result<(), TargetError> {
         }
     }
     Ok(())
+}
+
+/// Whether the path's escapes stand for UTF-8. Most paths have none, and cost one look.
+fn is_utf8(path: &str) -> bool {
+    if !path.contains('%') {
+        return true;
+    }
+    let decoded: Vec<u8> = Decoded::new(path.as_bytes()).collect();
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// `%` must be followed by two hexadecimal digits.
