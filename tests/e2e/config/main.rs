@@ -1,0 +1,6 @@
+//! The configuration over the real binary: what loads, what does not and what is said then, and the commands that
+//! read it.
+
+mod example;
+mod keys;
+mod prepared;

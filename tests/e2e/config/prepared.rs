@@ -1,0 +1,94 @@
+//! A folder that holds every file which a configuration of these tests names.
+
+use std::process::Output;
+
+use claviger_tests::World;
+use serde_json::Value;
+
+/// Variables that `env` stores read.
+const VARIABLES: &[&str] = &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY"];
+
+/// A [`World`] with certificates, bundles and key sets.
+pub(crate) struct Prepared(pub(crate) World);
+
+/// One finding of `claviger check -o json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) severity: String,
+    pub(crate) file: String,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+    pub(crate) key: String,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// How a check ended.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) code: i32,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Prepared {
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        let leaf = world.ca.issue(&["gateway.test"]);
+        let other = world.ca.issue(&["other.test"]);
+        for (name, file) in [("gateway.pem", &leaf.cert), ("gateway.key", &leaf.key), ("other.key", &other.key)] {
+            world.write(name, std::fs::read(file).unwrap());
+        }
+        world.write("bundle.pem", world.ca.pem());
+        world.write("internal-ca.pem", world.ca.pem());
+        world.write("bundle.json", world.issuer.jwks().replace("\"sig\"", "\"jwt-svid\""));
+        world.write("empty", "");
+        Self(world)
+    }
+
+    /// The binary with all variables set.
+    pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = self.0.command(args);
+        command.envs(VARIABLES.iter().map(|name| (*name, &self.0.canary)));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Writes `claviger.toml` and checks it.
+    pub(crate) fn check(&self, text: &str) -> Checked {
+        self.0.configure(text);
+        let output = self.run(&["check", "--config", "claviger.toml", "-o", "json"]);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!err.contains("panicked"), "{err}\n--- for\n{text}");
+        assert!(!out.contains(&self.0.canary) && !err.contains(&self.0.canary), "a secret is shown for\n{text}");
+        let code = output.status.code().unwrap_or_else(|| panic!("{:?} for\n{text}", output.status));
+        let findings: Vec<Value> =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}\n--- for\n{text}"));
+        Checked { code, findings: findings.iter().map(Finding::new).collect() }
+    }
+
+    /// Writes `claviger.toml`, which loads without a finding.
+    pub(crate) fn loads(&self, text: &str) {
+        let checked = self.check(text);
+        assert_eq!((checked.code, checked.findings.as_slice()), (0, &[][..]), "{text}");
+    }
+}
+
+impl Finding {
+    fn new(json: &Value) -> Self {
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        let number = |name: &str| json[name].as_u64().unwrap_or_default();
+        Self {
+            severity: text("severity"),
+            file: text("file"),
+            line: number("line"),
+            column: number("column"),
+            key: text("key"),
+            message: text("message"),
+            help: text("help"),
+        }
+    }
+}
