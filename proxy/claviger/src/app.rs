@@ -81,6 +81,7 @@ impl EventSink for Nowhere {
 impl App {
     /// Reads, compiles, binds. Nothing serves unless everything is right.
     pub(crate) fn start(path: PathBuf, cores: Option<usize>) -> Result<Self, Failure> {
+        os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
         let mut found = Diagnostics::default();

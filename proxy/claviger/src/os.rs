@@ -11,6 +11,16 @@ pub(crate) fn harden() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
 }
 
+/// As many open files as the system lets this process have: each connection is one.
+pub(crate) fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        // Refused: the soft limit stays, and `connections_max` should be set below it.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
 /// One data core per CPU that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

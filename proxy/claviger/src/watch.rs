@@ -12,6 +12,9 @@ use tokio::sync::mpsc;
 /// Editors and config maps change files in several steps; wait until they are through.
 const SETTLE: Duration = Duration::from_millis(150);
 
+/// No change waits longer than this.
+const LATEST: Duration = Duration::from_secs(2);
+
 /// Watches files by the folders that hold them, since most changes replace the file.
 pub(crate) struct Watcher {
     watcher: Option<RecommendedWatcher>,
@@ -61,7 +64,11 @@ impl Watcher {
             if self.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
-            while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.events.recv()).await {}
+            // A folder where something happens all the time never settles; then it is looked at all the same.
+            let latest = tokio::time::Instant::now() + LATEST;
+            while let Ok(Ok(Some(()))) =
+                tokio::time::timeout_at(latest, tokio::time::timeout(SETTLE, self.events.recv())).await
+            {}
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
             let now = digest(&files.paths);
             if now != files.digest {

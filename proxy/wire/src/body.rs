@@ -81,6 +81,8 @@ impl Idle {
 pub(crate) struct Sent {
     /// Bytes that went upstream.
     pub(crate) bytes: Cell<u64>,
+    /// Whether all of it went, so that the connection may serve another request.
+    pub(crate) ended: Cell<bool>,
     /// Why it ended early, if it did.
     pub(crate) error: Cell<Option<BodyError>>,
 }
@@ -105,14 +107,21 @@ impl SentBody {
     /// Passes a client's body on, up to `max` bytes.
     pub(crate) fn streaming(incoming: ClientBody, max: Option<u64>, idle: Duration, sent: Rc<Sent>) -> Self {
         if incoming.is_end_stream() {
-            return Self::Full(None);
+            return Self::none(&sent);
         }
         Self::Streaming(Box::new(Streaming { incoming, left: max.unwrap_or(u64::MAX), sent, idle: Idle::new(idle) }))
+    }
+
+    /// No body.
+    pub(crate) fn none(sent: &Sent) -> Self {
+        sent.ended.set(true);
+        Self::Full(None)
     }
 
     /// A body that is known whole.
     pub(crate) fn full(bytes: Bytes, sent: &Sent) -> Self {
         sent.bytes.set(bytes.len() as u64);
+        sent.ended.set(true);
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 }
@@ -131,11 +140,15 @@ impl Streaming {
                         return Poll::Ready(Some(Err(BodyError::TooLarge)));
                     };
                     self.left = left;
+                    self.sent.ended.set(self.incoming.is_end_stream());
                     self.sent.bytes.set(self.sent.bytes.get() + size);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(BodyError::Broken))),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.sent.ended.set(true);
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     if let Err(error) = ready!(self.idle.poll(cx)) {
                         return Poll::Ready(Some(Err(error)));

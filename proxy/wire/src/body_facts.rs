@@ -3,6 +3,8 @@
 //! A fact is known only if every reader would see the same: duplicate keys, trailing data and
 //! other content types leave it unknown, so that an allow which needs it does not match.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use claviger_policy::{AttributeValue, BodyFacts, Fact, Pending};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -15,26 +17,27 @@ use crate::client_body::ClientBody;
 use crate::refusal::{Refusal, RefusalCode};
 
 /// Reads a whole body of at most `limit` bytes; `Err(TooLarge)` if it has more.
-pub(crate) async fn read(mut incoming: ClientBody, limit: usize, idle: std::time::Duration) -> Result<Bytes, Refusal> {
+pub(crate) async fn read(mut incoming: ClientBody, limit: usize, deadline: Duration) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(RefusalCode::BodyTooLarge, format!("more than {limit} bytes, which must be read whole"));
     if incoming.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let mut whole = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout(idle, incoming.frame())
-            .await
-            .map_err(|_| Refusal::new(RefusalCode::BodyBroken, "no byte of the body came for too long"))?;
-        let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|_| Refusal::new(RefusalCode::BodyBroken, "the client broke the body off"))?;
-        if let Ok(data) = frame.into_data() {
+    // A deadline for all of it: one byte now and then would hold the request, and its grant, for ever.
+    let reading = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|_| Refusal::new(RefusalCode::BodyBroken, "the client broke the body off"))?;
+            let Ok(data) = frame.into_data() else { continue };
             if whole.len() + data.len() > limit {
                 return Err(too_large());
             }
             whole.extend_from_slice(&data);
         }
-    }
+        Ok(whole.freeze())
+    };
+    let late = |_| Refusal::new(RefusalCode::BodyBroken, format!("the body took longer than {deadline:?}"));
+    tokio::time::timeout(deadline, reading).await.map_err(late)?
 }
 
 /// The facts that `pending` needs, from a body that was read whole.
@@ -47,12 +50,9 @@ pub(crate) fn facts(pending: &Pending, head: &Parts, body: &Bytes) -> BodyFacts 
         }
         return facts;
     }
-    let json = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| is_json(value.split(';').next().unwrap_or_default().trim()));
-    if !json || head.headers.contains_key(CONTENT_ENCODING) {
+    let mut types = head.headers.get_all(CONTENT_TYPE).iter();
+    let json = types.next().and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    if !json || types.next().is_some() || head.headers.contains_key(CONTENT_ENCODING) {
         return facts;
     }
     let Ok(Strict(root)) = serde_json::from_slice::<Strict>(body) else { return facts };
@@ -63,8 +63,16 @@ pub(crate) fn facts(pending: &Pending, head: &Parts, body: &Bytes) -> BodyFacts 
     facts
 }
 
-fn is_json(media_type: &str) -> bool {
-    let media_type = media_type.to_ascii_lowercase();
+/// JSON in UTF-8 (RFC 8259 §8.1), without a parameter that says otherwise.
+fn is_json(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let plain = parts.all(|parameter| matches!(parameter, "" | "charset=utf-8" | "charset=\"utf-8\""));
+    plain && is_json_type(media_type)
+}
+
+fn is_json_type(media_type: &str) -> bool {
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
@@ -161,7 +169,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut seen: Vec<(String, Json)> = Vec::new();
         let mut names = std::collections::HashSet::new();
         while let Some((key, value)) = members.next_entry::<String, Json>()? {
-            if !names.insert(key.clone()) {
+            // Some readers fold case, and take the last.
+            if !names.insert(key.to_uppercase().to_lowercase()) {
                 return Err(A::Error::custom("a key stands twice"));
             }
             seen.push((key, value));
@@ -194,6 +203,9 @@ mod tests {
             (r#"{"model":"a","model":"b"}"#, "model", Fact::Unknown),
             (r#"{"x":{"y":1,"y":2},"model":"a"}"#, "model", Fact::Unknown),
             (r#"{"model":"a","mod\u0065l":"b"}"#, "model", Fact::Unknown),
+            (r#"{"model":"a","Model":"b"}"#, "model", Fact::Unknown),
+            (r#"{"stream":true,"\u017ftream":false}"#, "stream", Fact::Unknown),
+            (r#"{"k":1,"\u212a":2}"#, "k", Fact::Unknown),
             (r#"{"model":"a"} {"model":"b"}"#, "model", Fact::Unknown),
             (r#"{"model":"a""#, "model", Fact::Unknown),
             (r#"["model"]"#, "model", Fact::Unknown),

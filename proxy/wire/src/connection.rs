@@ -1,6 +1,6 @@
 //! One client connection: who is behind it, and serving HTTP on it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,12 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 
 use crate::generation::{Generation, Listener};
 use crate::io::LocalExecutor;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
-use crate::settings::{AuthenticateAt, Mode};
+use crate::settings::{AuthenticateAt, ListenerSettings, Mode};
 use crate::{head, pipeline};
 
 /// What is known of a client connection. Requests of one connection share it.
@@ -30,6 +31,11 @@ pub(crate) struct Connection {
     pub(crate) peer_ip: Option<IpAddr>,
     pub(crate) peer: Peer,
     pub(crate) inside: Option<Inside>,
+    /// Ends the connection from outside.
+    pub(crate) kill: Rc<Notify>,
+    /// Requests that are being answered, and how many there have been.
+    open: Cell<u32>,
+    total: Cell<u64>,
     known: RefCell<Option<Known>>,
 }
 
@@ -38,6 +44,8 @@ pub(crate) struct Connection {
 pub(crate) struct Peer {
     pub(crate) certificates: Arc<[CertificateDer<'static>]>,
     pub(crate) unix: Option<UnixPeer>,
+    /// Its place among the listener's connections; kept by what lives on inside a CONNECT.
+    pub(crate) _counted: Rc<()>,
 }
 
 /// An intercepted connection lives inside a CONNECT.
@@ -79,7 +87,17 @@ impl Connection {
         peer: Peer,
         inside: Option<Inside>,
     ) -> Rc<Self> {
-        Rc::new(Self { core, listener, peer_ip, peer, inside, known: RefCell::default() })
+        Rc::new(Self {
+            core,
+            listener,
+            peer_ip,
+            peer,
+            inside,
+            kill: Rc::default(),
+            open: Cell::new(0),
+            total: Cell::new(0),
+            known: RefCell::default(),
+        })
     }
 
     /// Whether a missing proof is asked for as a proxy does (407).
@@ -87,9 +105,18 @@ impl Connection {
         self.listener.settings.mode == Mode::Forward && self.inside.is_none()
     }
 
-    /// The listener as the running generation has it; a removed one keeps its last form while it drains.
-    pub(crate) fn listener_in<'a>(&'a self, generation: &'a Generation) -> &'a Arc<Listener> {
-        generation.listener(&self.listener.settings.name).unwrap_or(&self.listener)
+    /// The listener as the generation has it. One that was removed takes no more requests, for its
+    /// attestors hold no longer.
+    pub(crate) fn listener_in<'a>(&self, generation: &'a Generation) -> Result<&'a Arc<Listener>, Refusal> {
+        let gone = || Refusal::new(RefusalCode::Misdirected, "the configuration has no such listener any more");
+        generation.listener(&self.listener.settings.name).ok_or_else(gone)
+    }
+
+    /// Counts a request until the value is dropped.
+    pub(crate) fn count_request(self: &Rc<Self>) -> CountedRequest {
+        self.open.set(self.open.get() + 1);
+        self.total.set(self.total.get() + 1);
+        CountedRequest(self.clone())
     }
 
     /// Who sends this request. `slots` are the values in the places where the credential goes.
@@ -99,8 +126,9 @@ impl Connection {
         head: &Parts,
         slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
     ) -> Result<(Attested, Bound), Refusal> {
-        let token = self.token(head, slots);
-        let chain = &self.listener_in(generation).chain;
+        let listener = self.listener_in(generation)?;
+        let token = self.token(&listener.settings, head, slots)?;
+        let chain = &listener.chain;
         // Before the verdict: a change in between makes it old.
         let epoch = chain.epoch();
         if let Some(found) = self.recall(generation, epoch, token.as_deref()) {
@@ -128,21 +156,22 @@ impl Connection {
         Ok((attested, bound))
     }
 
-    fn token<'a>(&self, head: &Parts, mut slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>) -> Option<Vec<u8>> {
-        let reads_slots = self.listener.settings.mode == Mode::Gateway
-            || self.listener.settings.authenticate_at == AuthenticateAt::Request;
-        match &self.inside {
-            // Proof came with CONNECT; what stands in the API key's place is a placeholder then.
-            Some(Inside { token: Some(token), .. }) => Some(token.clone()),
-            Some(Inside { token: None, .. }) if !reads_slots => None,
-            Some(_) => slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned),
-            None => head::proxy_token(&head.headers).or_else(|| {
-                if !reads_slots {
-                    return None;
-                }
-                slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned)
-            }),
+    fn token<'a>(
+        &self,
+        settings: &ListenerSettings,
+        head: &Parts,
+        mut slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let reads_slots = settings.mode == Mode::Gateway || settings.authenticate_at == AuthenticateAt::Request;
+        let shown = match &self.inside {
+            Some(inside) => inside.token.clone(),
+            None => head::proxy_token(&head.headers)?,
+        };
+        // Where the proof came ahead, what stands in the API key's place is a placeholder.
+        if shown.is_some() || !reads_slots {
+            return Ok(shown);
         }
+        Ok(slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned))
     }
 
     fn recall(&self, generation: &Generation, epoch: u64, token: Option<&[u8]>) -> Option<(Attested, Bound)> {
@@ -180,6 +209,8 @@ where
     let core = connection.core.clone();
     let limits = core.generation().limits.clone();
     let mut drain = core.drain.clone();
+    let kill = connection.kill.clone();
+    let idle = idle(connection.clone(), limits.header_timeout);
     let service = service_fn(move |request| {
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) }
@@ -197,17 +228,20 @@ where
             let mut served = std::pin::pin!(served);
             tokio::select! {
                 _ = served.as_mut() => return,
+                () = kill.notified() => return,
                 () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
             }
-            let _ = served.await;
+            tokio::select! {
+                _ = served => {}
+                () = kill.notified() => {}
+            }
         }
         Protocol::Http2 => {
             let served = http2::Builder::new(LocalExecutor)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.streams_max)
                 .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(65_536))
-                .max_send_buf_size(262_144)
-                .adaptive_window(false)
+                .max_send_buf_size(65_536)
                 .initial_stream_window_size(262_144)
                 .initial_connection_window_size(1_048_576)
                 .max_local_error_reset_streams(64)
@@ -218,10 +252,39 @@ where
             let mut served = std::pin::pin!(served);
             tokio::select! {
                 _ = served.as_mut() => return,
+                () = kill.notified() => return,
+                () = idle => served.as_mut().graceful_shutdown(),
                 () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
             }
-            let _ = served.await;
+            tokio::select! {
+                _ = served => {}
+                () = kill.notified() => {}
+                // A client that does not even end the handshake, or ignores GOAWAY, is cut off.
+                () = tokio::time::sleep(limits.drain_timeout) => {}
+            }
         }
+    }
+}
+
+/// Resolves when the connection has had no request for `limit`. HTTP/1.1 has the head's timer for this.
+async fn idle(connection: Rc<Connection>, limit: std::time::Duration) {
+    let mut tick = tokio::time::interval(limit);
+    tick.tick().await;
+    loop {
+        let before = connection.total.get();
+        tick.tick().await;
+        if connection.open.get() == 0 && connection.total.get() == before {
+            return;
+        }
+    }
+}
+
+/// A request that is being answered.
+pub(crate) struct CountedRequest(Rc<Connection>);
+
+impl Drop for CountedRequest {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a request's head says about its target, and what must not travel on.
 
+use claviger_contract::Secret;
 use claviger_policy::{Authority, Policy, Scheme, Target};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -13,6 +14,24 @@ use crate::settings::Mode;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Headers by which frameworks and gateways take another method or path than the request's own.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-uri",
+];
+
+/// Where `_` and `-` mean the same (CGI, RFC 3875 §4.1.18), so must they here.
+fn normal(name: &HeaderName) -> std::borrow::Cow<'_, str> {
+    match name.as_str().contains('_') {
+        true => name.as_str().replace('_', "-").into(),
+        false => name.as_str().into(),
+    }
+}
 
 /// Where the request says it wants to go, before policy knows it.
 pub(crate) fn target(
@@ -81,8 +100,8 @@ fn gateway(head: &Parts, policy: &Policy) -> Result<Target, Refusal> {
     }
     let (name, rest) = split_service(path);
     let service = policy.service(name).ok_or_else(|| {
-        let detail = format!("the path begins with `{name}`, which is no service, and Host names none either");
-        Refusal::new(RefusalCode::UnknownService, detail)
+        // The segment itself is not repeated: it may be a key that belongs into another path.
+        Refusal::new(RefusalCode::UnknownService, "the path begins with no service's name, and Host names none either")
     })?;
     let authority = service.primary().ok_or_else(|| {
         let detail = format!("service `{name}` has only wildcard hosts: the Host header must name the host");
@@ -150,9 +169,21 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
             return Err(bad("a Transfer-Encoding other than one `chunked`, or with a Content-Length"));
         }
     }
-    if head.method == Method::TRACE {
-        // TRACE would reflect the injected credential (RFC 9110 §9.3.8).
-        return Err(Refusal::new(RefusalCode::Unsupported, "TRACE"));
+    // TRACE would reflect the injected credential (RFC 9110 §9.3.8); CONNECT is for this proxy alone.
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        return Err(Refusal::new(RefusalCode::Unsupported, head.method.as_str()));
+    }
+    // Upstream would do something else than what policy judged.
+    if let Some(name) = head.headers.keys().find(|name| OVERRIDES.contains(&normal(name).as_ref())) {
+        return Err(Refusal::new(RefusalCode::Unsupported, format!("the header `{name}` overrides method or path")));
+    }
+    // These authenticate the connection, which is shared with other callers (RFC 4559 §6).
+    let binds_connection = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"negotiate") || scheme.eq_ignore_ascii_case(b"ntlm")
+    };
+    if head.headers.get_all(AUTHORIZATION).iter().any(binds_connection) {
+        return Err(Refusal::new(RefusalCode::Unsupported, "an authentication that binds the connection"));
     }
     if head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c")) {
         return Err(Refusal::new(RefusalCode::Unsupported, "Upgrade"));
@@ -173,8 +204,11 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     headers.remove(PROXY_AUTHORIZATION);
     // The client's 100-continue was answered by us; asking again would double it.
     headers.remove(EXPECT);
-    if headers.get(TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
-        headers.remove(TE);
+    // A transfer coding other than chunked could not be searched for the credential. gRPC wants trailers.
+    let trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -208,9 +242,32 @@ fn strip_hop(headers: &mut HeaderMap) {
 
 /// The token in `Proxy-Authorization`: a bearer token, or the password of Basic (clients that take a
 /// proxy URL can only send Basic).
-pub(crate) fn proxy_token(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let value = headers.get(PROXY_AUTHORIZATION)?;
-    token_of(value)
+pub(crate) fn proxy_token(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    // Present but unreadable is not absent: no other attestor is asked.
+    match token_of(value).filter(|_| values.next().is_none()) {
+        Some(token) => Ok(Some(token)),
+        None => Err(Refusal::because(
+            RefusalCode::InvalidIdentity,
+            "identity_malformed",
+            "Proxy-Authorization is neither one Bearer token nor one Basic pair",
+        )),
+    }
+}
+
+/// Removes the client's own proof wherever else it stands, so that upstream cannot act as the workload.
+// The token is compared with what the client itself sent; nothing of it leaves this function.
+#[allow(clippy::disallowed_methods, reason = "searched for, so that it can be removed")]
+pub(crate) fn strip_proof(headers: &mut HeaderMap, proof: Option<&Secret>) {
+    let Some(proof) = proof.map(Secret::expose).filter(|proof| !proof.is_empty()) else { return };
+    let finder = memchr::memmem::Finder::new(proof);
+    let holds = |value: &HeaderValue| value.len() >= proof.len() && finder.find(value.as_bytes()).is_some();
+    let names: Vec<HeaderName> =
+        headers.iter().filter(|(_, value)| holds(value)).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// The token in a Bearer or Basic value.

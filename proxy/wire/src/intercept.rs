@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use claviger_contract::Attested;
 use claviger_policy::Authority;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -51,7 +52,7 @@ async fn open(
     trail.recordable()?;
     let authority = head::connect_authority(head)?;
     trail.host(&authority);
-    let settings = &connection.listener_in(generation).settings;
+    let settings = &connection.listener_in(generation)?.settings;
     let known = generation.policy.knows(&authority);
     // Proof inside is only for hosts that are intercepted; a tunnel has no inside.
     let attested = if known && settings.authenticate_at == AuthenticateAt::Request {
@@ -63,7 +64,10 @@ async fn open(
         trail.attested(attested);
     }
     if known {
-        let token = attested.and_then(|_| head::proxy_token(&head.headers));
+        let token = match attested {
+            Some(_) => head::proxy_token(&head.headers)?,
+            None => None,
+        };
         let connection = connection.clone();
         // Boxed: serving HTTP inside HTTP would be a future that contains itself.
         let inside: std::pin::Pin<Box<dyn Future<Output = ()>>> =
@@ -72,7 +76,9 @@ async fn open(
         return Ok(established());
     }
     match (settings.unmatched, attested) {
-        (Unmatched::Tunnel, Some(_)) => tunnel(connection, generation, trail, authority, upgrade).await,
+        (Unmatched::Tunnel, Some(attested)) => {
+            tunnel(connection, generation, trail, authority, &attested, upgrade).await
+        }
         (Unmatched::Tunnel | Unmatched::Refuse, _) => {
             Err(Refusal::new(RefusalCode::UnknownService, format!("no service claims `{authority}`")))
         }
@@ -134,19 +140,46 @@ async fn tunnel(
     generation: &Arc<Generation>,
     trail: &mut Trail,
     authority: Authority,
+    attested: &Attested,
     upgrade: OnUpgrade,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let core = &connection.core;
-    let guard = connection.listener_in(generation).settings.tunnel_guard.clone();
+    let guard = connection.listener_in(generation)?.settings.tunnel_guard.clone();
     let upstream = core.resolver.dial(&authority, &guard, None, generation.limits.connect_timeout).await;
     let upstream = upstream.map_err(|error| dial_refusal(&error))?;
     let open = trail.allow(None)?;
     open.committed().await.map_err(|error| Refusal::new(RefusalCode::LedgerUnavailable, error.to_string()))?;
     let sent = Rc::new(Sent::default());
-    let mut ending = trail.ending(open, sent.clone(), None);
+    let mut ending = trail.ending(open, sent.clone());
     ending.answered(StatusCode::OK.as_u16());
-    tokio::task::spawn_local(pass_untouched(connection.clone(), upstream, upgrade, sent, ending));
+    let leave = Leave { authority, proof_ends: attested.proof.expires_at };
+    tokio::task::spawn_local(pass_untouched(connection.clone(), upstream, upgrade, sent, ending, leave));
     Ok(established())
+}
+
+/// What a tunnel was allowed by.
+struct Leave {
+    authority: Authority,
+    proof_ends: Option<i64>,
+}
+
+impl Leave {
+    /// Resolves when the proof has ended, or the configuration tunnels this host no longer.
+    async fn ends(&self, connection: &Connection) {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+        let core = &connection.core;
+        loop {
+            tick.tick().await;
+            let generation = core.generation();
+            let tunnels = connection
+                .listener_in(&generation)
+                .is_ok_and(|listener| listener.settings.unmatched == Unmatched::Tunnel);
+            let proven = self.proof_ends.is_none_or(|ends| core.clock.now() < ends);
+            if !tunnels || !proven || generation.policy.knows(&self.authority) {
+                return;
+            }
+        }
+    }
 }
 
 async fn pass_untouched(
@@ -155,6 +188,7 @@ async fn pass_untouched(
     upgrade: OnUpgrade,
     sent: Rc<Sent>,
     mut ending: Ending,
+    leave: Leave,
 ) {
     let _open = connection.core.count_connection();
     let mut drain = connection.core.drain.clone();
@@ -163,6 +197,7 @@ async fn pass_untouched(
     let copied = tokio::select! {
         copied = tokio::io::copy_bidirectional(&mut client, &mut upstream) => copied,
         () = drained(&mut drain) => return ending.failed("drained"),
+        () = leave.ends(&connection) => return ending.failed("revoked"),
     };
     match copied {
         Ok((up, down)) => {

@@ -127,7 +127,8 @@ pub(crate) async fn accept(core: Rc<Core>, name: Arc<str>, socket: Bound, closed
             }
         };
         let generation = core.generation();
-        let Some(listener) = generation.listener(&name).cloned() else { return };
+        // Its listener is being removed; the close that follows ends this loop.
+        let Some(listener) = generation.listener(&name).cloned() else { continue };
         if Rc::strong_count(&open) > listener.settings.connections_max {
             core.metrics.connections_refused.with_label_values(&["connections_max"]).inc();
             continue;
@@ -136,8 +137,7 @@ pub(crate) async fn accept(core: Rc<Core>, name: Arc<str>, socket: Bound, closed
         let core = core.clone();
         tokio::task::spawn_local(async move {
             let _open = core.count_connection();
-            greet(&core, listener, stream, remote, unix).await;
-            drop(counted);
+            greet(&core, listener, stream, remote, unix, counted).await;
         });
     }
 }
@@ -155,6 +155,9 @@ impl Accepting {
                 stream.set_nodelay(true)?;
                 #[cfg(target_os = "linux")]
                 socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+                // A client that vanished without a word is noticed.
+                let probe = socket2::TcpKeepalive::new().with_time(USER_TIMEOUT);
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&probe)?;
                 Ok((Stream::Tcp(stream), Some(remote), None))
             }
             Self::Unix(socket) => {
@@ -174,10 +177,11 @@ async fn greet(
     stream: Stream,
     remote: Option<SocketAddr>,
     unix: Option<UnixPeer>,
+    counted: Rc<()>,
 ) {
     let ip = remote.map(|remote| remote.ip().to_canonical());
     let Some(tls) = listener.tls.clone() else {
-        let peer = Peer { unix, ..Peer::default() };
+        let peer = Peer { unix, _counted: counted, ..Peer::default() };
         let connection = Connection::new(core.clone(), listener, ip, peer, None);
         return serve(connection, stream, Protocol::Http1).await;
     };
@@ -188,7 +192,7 @@ async fn greet(
             let session = stream.get_ref().1;
             let certificates =
                 session.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned());
-            let peer = Peer { certificates: certificates.collect(), unix };
+            let peer = Peer { certificates: certificates.collect(), unix, _counted: counted };
             let protocol = protocol_of(session.alpn_protocol());
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
             serve(connection, stream, protocol).await;

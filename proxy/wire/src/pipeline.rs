@@ -9,7 +9,7 @@ use bytes::Bytes;
 use claviger_contract::Attested;
 use claviger_credential::{Lease, LeaseAnswer, inject};
 use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant, Target};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -17,8 +17,10 @@ use hyper::body::{Body, Incoming};
 use crate::body::{AnswerBody, Passing, Sent, SentBody, mask_headers};
 use crate::client_body::ClientBody;
 use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::settings::Limits;
 use crate::trail::{Ending, Trail, Watch};
 use crate::upstream::Answered;
 use crate::{body_facts, head, intercept};
@@ -29,7 +31,10 @@ pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incomin
     if request.method() == Method::CONNECT && connection.asks_as_proxy() {
         return intercept::handle(connection, &generation, request).await;
     }
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // What hyper attached for its own use is not to be taken for ours when the head goes upstream.
+    head.extensions.clear();
+    let _counted = connection.count_request();
     let body = ClientBody::new(body, &head.headers, generation.limits.header_timeout);
     let reservation = connection.core.ledger.reserve();
     let mut trail = Trail::begin(connection, &generation, &head, reservation);
@@ -56,31 +61,35 @@ async fn pass(
     // Who asks. The proof may stand where the API key goes, so the service is known first.
     let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
     trail.attested(&attested);
+    trail.count_caller(&attested, generation.limits.caller_requests_max)?;
+    // What belongs to this hop ends here: neither policy nor injection sees what will not be sent.
+    head::strip_request(&mut head.headers);
+    head::strip_proof(&mut head.headers, attested.proof.token.as_ref());
     // May they. Facts of the body are read only if a rule asks for them.
     let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
     let judged = decide(generation, trail, &bound, target, &head, &context, body).await?;
+    let mut watch = Watch::new(&judged.grant, judged.facts, context, &attested);
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
     let lease = lease(generation, &judged.grant, &attested).await?;
-    let guard = lease.as_ref().filter(|_| service.plan.guards()).and_then(|lease| lease.guard()).cloned();
-    if guard.is_some() {
+    let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());
+    if guarded {
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    head::strip_request(&mut head.headers);
     let sent = Rc::new(Sent::default());
-    let limits = &generation.limits;
-    let (whole, streaming) = judged.body.split(service, limits, &sent).await?;
+    let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent).await?;
+    // A body or a mint may have taken its time: what was allowed then must still be.
+    trail.still_holds(&mut watch)?;
     let replay = Replay::keep(lease.as_ref(), &head, whole.as_ref(), streaming.as_ref());
     let injected = inject(judged.grant, lease, &service.plan, head, whole).map_err(inject_refusal)?;
     // On record before anything goes out; with `ledger.required`, on disk.
-    let stamp = injected.lease().map(|lease| lease.stamp().clone());
-    let open = trail.allow(stamp)?;
+    let open = trail.allow(injected.lease().map(|lease| lease.stamp().clone()))?;
     let committed = open.committed().await;
-    let mut ending = trail.ending(open, sent.clone(), None);
+    let mut ending = trail.ending(open, sent.clone());
     if let Err(error) = committed {
-        let refusal = Refusal::new(RefusalCode::LedgerUnavailable, error.to_string());
-        return Ok(trail.fail(&refusal, ending));
+        return Ok(trail.fail(&Refusal::new(RefusalCode::LedgerUnavailable, error.to_string()), ending));
     }
-    let pool = &connection.core.pool;
+    ending.look_after(Exchange::begin(&connection.core, watch, connection.kill.clone()));
+    let (pool, limits) = (&connection.core.pool, &generation.limits);
     let mut answered = match pool.send(service, limits, injected, streaming, &sent).await {
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
@@ -95,12 +104,12 @@ async fn pass(
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
     }
-    let guard = answered.lease.as_ref().filter(|_| guard.is_some()).and_then(|lease| lease.guard()).cloned();
+    let guard = answered.lease.as_ref().filter(|_| guarded).and_then(|lease| lease.guard()).cloned();
     if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
         let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
         return Ok(trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending));
     }
-    Ok(answer(answered, guard, ending, generation, |grant| Watch::new(grant, judged.facts, context, &attested)))
+    Ok(answer(answered, guard, ending, generation))
 }
 
 fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {
@@ -139,6 +148,7 @@ async fn decide(
         Decision::Grant(grant) => Judged { grant, body: Unsent::Streaming(body), facts: None },
         Decision::Denied(denial) => return Err(trail.denied(denial)),
         Decision::Pending(pending) => {
+            trail.buffer(pending.limit(), generation.limits.buffer_max)?;
             let whole = body_facts::read(body, pending.limit(), generation.limits.body_idle_timeout).await?;
             let facts = body_facts::facts(&pending, head, &whole);
             match pending.resolve(&generation.policy, &facts, whole) {
@@ -151,14 +161,6 @@ async fn decide(
         }
     };
     trail.granted(&judged.grant);
-    // A body may have taken longer than the rule's time had left.
-    if judged.grant.valid_until().is_some_and(|ends| ends <= trail.now()) {
-        return Err(Refusal::because(
-            RefusalCode::Denied,
-            "no_longer_valid",
-            "the rule's time ended while the body came",
-        ));
-    }
     Ok(judged)
 }
 
@@ -167,14 +169,18 @@ impl Unsent {
     async fn split(
         self,
         service: &Service,
-        limits: &crate::settings::Limits,
+        limits: &Limits,
+        trail: &mut Trail,
         sent: &Rc<Sent>,
     ) -> Result<(Option<Bytes>, Option<SentBody>), Refusal> {
         match self {
             Self::Whole(whole) => Ok((Some(whole), None)),
             Self::Streaming(incoming) if incoming.is_end_stream() => Ok((None, None)),
             Self::Streaming(incoming) => match service.plan.body_limit() {
-                Some(limit) => Ok((Some(body_facts::read(incoming, limit, limits.body_idle_timeout).await?), None)),
+                Some(limit) => {
+                    trail.buffer(limit, limits.buffer_max)?;
+                    Ok((Some(body_facts::read(incoming, limit, limits.body_idle_timeout).await?), None))
+                }
                 None => {
                     if service.body_max.is_some_and(|max| incoming.size_hint().lower() > max) {
                         return Err(Refusal::new(RefusalCode::BodyTooLarge, "Content-Length is over `body_max`"));
@@ -244,16 +250,16 @@ fn answer(
     guard: Option<Arc<claviger_credential::EchoGuard>>,
     mut ending: Ending,
     generation: &Generation,
-    watch: impl FnOnce(Grant) -> Watch,
 ) -> Response<AnswerBody> {
-    let Answered { response, grant, lent, .. } = answered;
+    let Answered { response, lent, .. } = answered;
     let (mut head, incoming) = response.into_parts();
+    // Among them is upstream's reason phrase, which could reflect anything.
+    head.extensions.clear();
     head::strip_response(&mut head.headers);
     if let Some(guard) = &guard {
         ending.masked(mask_headers(guard, &mut head.headers));
     }
     ending.answered(head.status.as_u16());
-    ending.watch(watch(grant));
     head.version = http::Version::HTTP_11;
     let passing = Passing::new(incoming, guard, generation.limits.body_idle_timeout, ending, lent);
     Response::from_parts(head, AnswerBody::Passing(Box::new(passing)))
@@ -261,9 +267,17 @@ fn answer(
 
 /// The coding of an answer that cannot be scanned; none if there is nothing to scan.
 fn unreadable(response: &Response<Incoming>) -> Option<String> {
-    let coding = response.headers().get(CONTENT_ENCODING)?;
-    let plain = coding.as_bytes().eq_ignore_ascii_case(b"identity") || response.body().is_end_stream();
-    (!plain).then(|| String::from_utf8_lossy(coding.as_bytes()).into_owned())
+    if response.body().is_end_stream() {
+        return None;
+    }
+    let headers = response.headers();
+    let content = headers.get_all(CONTENT_ENCODING).iter().find(|coding| !is(coding, b"identity"));
+    let transfer = headers.get_all(TRANSFER_ENCODING).iter().find(|coding| !is(coding, b"chunked"));
+    content.or(transfer).map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned())
+}
+
+fn is(value: &HeaderValue, word: &[u8]) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(word)
 }
 
 /// If the client's body broke, that is why upstream's exchange did.

@@ -14,9 +14,11 @@ use arc_swap::{ArcSwap, Cache};
 use claviger_contract::event::RequestId;
 use claviger_contract::{Clock, EventSink};
 use claviger_ledger::{CoreLedger, Ledger};
+use claviger_policy::SpiffeId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::exchange::Exchanges;
 use crate::generation::Generation;
 use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
@@ -24,8 +26,8 @@ use crate::resolve::Resolver;
 use crate::settings::Bind;
 use crate::upstream::Pool;
 
-/// How often idle upstream connections are looked through.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often exchanges and idle upstream connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Refused connections that each core records per sweep; more are only counted.
 const CONNECTION_RECORDS: u32 = 100;
@@ -131,7 +133,8 @@ impl Server {
             cores.push(CoreHandle { commands, thread });
         }
         let server = Self { shared: shared.clone(), number, cores, open: Default::default(), drain };
-        server.listen(&shared.load())?;
+        let bound = server.bind(&shared.load())?;
+        server.hand_out(bound);
         Ok(server)
     }
 
@@ -151,10 +154,12 @@ impl Server {
     /// Puts a new configuration in force, all at once. If a new address cannot be bound the old one stays.
     pub fn replace(&self, generation: Generation) -> Result<(), StartError> {
         let generation = Arc::new(generation);
-        self.listen(&generation)?;
+        let bound = self.bind(&generation)?;
         let number = generation.number;
         self.shared.store(generation.clone());
         self.number.store(number, Ordering::Release);
+        // Only now: a connection must find its listener in the generation that is in force.
+        self.hand_out(bound);
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         open.retain(|key, one| {
             let stays = generation.listeners.iter().any(|listener| is(listener, key));
@@ -186,23 +191,31 @@ impl Server {
         }
     }
 
-    /// Binds what is not bound yet. Nothing is handed out unless all could be bound.
-    fn listen(&self, generation: &Generation) -> Result<(), StartError> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Binds what is not bound yet; all of it, or nothing.
+    fn bind(&self, generation: &Generation) -> Result<Vec<NewlyBound>, StartError> {
+        let open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut bound = Vec::new();
         for listener in &generation.listeners {
             if open.keys().any(|key| is(listener, key)) {
                 continue;
             }
             let settings = &listener.settings;
-            let sockets = listener::bind(&settings.bind, settings.socket_mode, self.cores.len()).map_err(|source| StartError::Bind {
-                listener: settings.name.clone(),
-                location: settings.bind_location.location.to_string(),
-                bind: settings.bind.to_string(),
-                source,
+            let sockets = listener::bind(&settings.bind, settings.socket_mode, self.cores.len()).map_err(|source| {
+                StartError::Bind {
+                    listener: settings.name.clone(),
+                    location: settings.bind_location.location.to_string(),
+                    bind: settings.bind.to_string(),
+                    source,
+                }
             })?;
             bound.push((settings.name.clone(), settings.bind.clone(), sockets));
         }
+        Ok(bound)
+    }
+
+    /// Gives each core its sockets.
+    fn hand_out(&self, bound: Vec<NewlyBound>) {
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (name, bind, (actual, sockets)) in bound {
             let (close, closed) = watch::channel(false);
             for (core, socket) in self.cores.iter().zip(sockets) {
@@ -212,9 +225,11 @@ impl Server {
             }
             open.insert((name, bind), OpenListener { actual, close });
         }
-        Ok(())
     }
 }
+
+/// A listener's name, the address as written, the address as bound, and a socket for each core.
+type NewlyBound = (Arc<str>, Bind, (Bind, Vec<Bound>));
 
 fn is(listener: &crate::generation::Listener, key: &(Arc<str>, Bind)) -> bool {
     listener.settings.name == key.0 && listener.settings.bind == key.1
@@ -240,6 +255,11 @@ pub(crate) struct Core {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) exchanges: Exchanges,
+    /// Bytes of bodies that are held whole.
+    pub(crate) buffered: Cell<usize>,
+    /// Open requests by caller.
+    pub(crate) callers: RefCell<HashMap<SpiffeId, u32>>,
     pub(crate) resolver: Resolver,
     pub(crate) metrics: Metrics,
     pub(crate) drain: watch::Receiver<bool>,
@@ -264,6 +284,9 @@ impl Core {
             events: seed.ledger,
             clock: seed.clock,
             pool: Pool::new(seed.resolver.clone()),
+            exchanges: Exchanges::default(),
+            buffered: Cell::new(0),
+            callers: RefCell::default(),
             resolver: seed.resolver,
             metrics: seed.metrics,
             drain: seed.drain,
@@ -332,7 +355,9 @@ fn run_core(runtime: &tokio::runtime::Runtime, seed: Seed, mut inbox: mpsc::Unbo
                     None => break,
                 },
                 _ = sweep.tick() => {
-                    tending.pool.sweep(&tending.generation().limits);
+                    let generation = tending.generation();
+                    tending.pool.sweep(&generation.limits);
+                    tending.exchanges.sweep(&tending, generation.limits.body_idle_timeout);
                     tending.connection_records.set(0);
                 }
             }

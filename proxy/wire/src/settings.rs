@@ -339,6 +339,10 @@ pub struct Limits {
     pub upstream_max: usize,
     /// h2 streams per client connection.
     pub streams_max: u32,
+    /// Open requests of one caller, per data core.
+    pub caller_requests_max: u32,
+    /// Bytes of bodies that are held whole for policy or placeholders, per data core.
+    pub buffer_max: usize,
     /// How long open requests may take after a stop was asked for.
     pub drain_timeout: Duration,
 }
@@ -372,6 +376,12 @@ impl Limits {
                 *slot = usize::try_from(at.value).unwrap_or(*slot);
             }
         }
+        if let Some(at) = table.integer("caller_requests_max", 1..=1_000_000, out) {
+            limits.caller_requests_max = u32::try_from(at.value).unwrap_or(limits.caller_requests_max);
+        }
+        if let Some(at) = table.size("buffer_max", out) {
+            limits.buffer_max = usize::try_from(at.value).unwrap_or(limits.buffer_max);
+        }
         if let Some(at) = table.integer("streams_max", 1..=10_000, out) {
             limits.streams_max = u32::try_from(at.value).unwrap_or(limits.streams_max);
         }
@@ -392,6 +402,8 @@ impl Default for Limits {
             pool_idle_max: 256,
             upstream_max: 4_096,
             streams_max: 128,
+            caller_requests_max: 4_096,
+            buffer_max: 256 << 20,
             drain_timeout: Duration::from_secs(30),
         }
     }

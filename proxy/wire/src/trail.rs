@@ -1,17 +1,19 @@
 //! What one request leaves behind: its two records, its metrics, and the answer if it is refused.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use claviger_contract::Attested;
 use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, TraceId, Verdict};
 use claviger_ledger::{Open, Reservation};
-use claviger_policy::{BodyFacts, Context, Decision, Denial, Grant, Target};
+use claviger_policy::{BodyFacts, Bound, Context, Decision, Denial, Grant, Principal, SpiffeId, Target};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use crate::body::{AnswerBody, Sent};
 use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::generation::Generation;
 use crate::refusal::{self, Challenge, Refusal, RefusalCode};
 use crate::server::Core;
@@ -26,6 +28,8 @@ pub(crate) struct Trail {
     decided: Option<Box<Decided>>,
     /// Written out only if the request is refused; a grant names its own.
     target: Option<Target>,
+    caller: Option<CountedCaller>,
+    buffered: Option<Buffered>,
 }
 
 impl Trail {
@@ -66,6 +70,8 @@ impl Trail {
             reservation,
             decided,
             target: None,
+            caller: None,
+            buffered: None,
         }
     }
 
@@ -77,9 +83,13 @@ impl Trail {
         }
     }
 
-    /// Seconds since the Unix epoch.
-    pub(crate) fn now(&self) -> i64 {
-        self.core.clock.now()
+    /// Refuses what was allowed when it was judged and is not any more.
+    pub(crate) fn still_holds(&self, watch: &mut Watch) -> Result<(), Refusal> {
+        if watch.holds(&self.core) {
+            return Ok(());
+        }
+        let detail = "the rule, the proof or the configuration changed before the request could be sent";
+        Err(Refusal::because(RefusalCode::Denied, "no_longer_allowed", detail))
     }
 
     /// The target was understood.
@@ -99,6 +109,30 @@ impl Trail {
         if let Some(decided) = &mut self.decided {
             decided.principal = Some(attested.principal.clone());
         }
+    }
+
+    /// One caller may not take all the places that there are.
+    pub(crate) fn count_caller(&mut self, attested: &Attested, most: u32) -> Result<(), Refusal> {
+        let mut callers = self.core.callers.borrow_mut();
+        let open = callers.entry(attested.principal.id.clone()).or_insert(0);
+        if *open >= most {
+            return Err(Refusal::new(RefusalCode::Overloaded, format!("the caller has {open} open requests")));
+        }
+        *open += 1;
+        drop(callers);
+        self.caller = Some(CountedCaller { core: self.core.clone(), id: attested.principal.id.clone() });
+        Ok(())
+    }
+
+    /// Takes room for a body that must be held whole.
+    pub(crate) fn buffer(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
+        let held = self.core.buffered.get();
+        if held.saturating_add(bytes) > most {
+            return Err(Refusal::new(RefusalCode::Overloaded, format!("{held} bytes of bodies are held already")));
+        }
+        self.core.buffered.set(held + bytes);
+        self.buffered = Some(Buffered { core: self.core.clone(), bytes });
+        Ok(())
     }
 
     /// Policy said no; what it knows goes into the record.
@@ -139,7 +173,7 @@ impl Trail {
     }
 
     /// What the end of an allowed request needs to know.
-    pub(crate) fn ending(&self, open: Open, sent: Rc<Sent>, watch: Option<Watch>) -> Ending {
+    pub(crate) fn ending(&mut self, open: Open, sent: Rc<Sent>) -> Ending {
         Ending {
             core: self.core.clone(),
             open: Some(open),
@@ -158,7 +192,9 @@ impl Trail {
             },
             started: self.started,
             sent,
-            watch,
+            exchange: None,
+            _caller: self.caller.take(),
+            _buffered: self.buffered.take(),
         }
     }
 
@@ -172,7 +208,7 @@ impl Trail {
             decided.code = refusal.reason;
             decided.detail = Some(refusal.detail.as_str().into());
             let open = reservation.decided(*decided);
-            let mut ending = self.ending(open, Rc::default(), None);
+            let mut ending = self.ending(open, Rc::default());
             ending.finished.code = refusal.code.as_str();
             ending.finished.status = refusal.code.status().as_u16();
         }
@@ -189,6 +225,36 @@ impl Trail {
     }
 }
 
+/// An open request of one caller.
+struct CountedCaller {
+    core: Rc<Core>,
+    id: SpiffeId,
+}
+
+impl Drop for CountedCaller {
+    fn drop(&mut self) {
+        let mut callers = self.core.callers.borrow_mut();
+        if let Some(open) = callers.get_mut(&self.id) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                callers.remove(&self.id);
+            }
+        }
+    }
+}
+
+/// Room that a whole body takes.
+struct Buffered {
+    core: Rc<Core>,
+    bytes: usize,
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.core.buffered.set(self.core.buffered.get().saturating_sub(self.bytes));
+    }
+}
+
 /// Writes the `finished` record when it is dropped, whatever happened.
 pub(crate) struct Ending {
     core: Rc<Core>,
@@ -196,7 +262,9 @@ pub(crate) struct Ending {
     pub(crate) finished: Finished,
     started: Instant,
     sent: Rc<Sent>,
-    watch: Option<Watch>,
+    exchange: Option<Rc<Exchange>>,
+    _caller: Option<CountedCaller>,
+    _buffered: Option<Buffered>,
 }
 
 impl Ending {
@@ -223,17 +291,17 @@ impl Ending {
         self.finished.code = code;
     }
 
-    /// Begins to watch whether policy still allows the stream.
-    pub(crate) fn watch(&mut self, watch: Watch) {
-        self.watch = Some(watch);
+    /// The exchange is looked after from now on, also while nobody polls it.
+    pub(crate) fn look_after(&mut self, exchange: Rc<Exchange>) {
+        self.exchange = Some(exchange);
     }
 
     /// Whether policy still allows what is streaming; cheap unless something changed.
-    pub(crate) fn still_allowed(&mut self) -> bool {
-        match &mut self.watch {
-            None => true,
-            Some(watch) => watch.holds(&self.core),
-        }
+    pub(crate) fn still_allowed(&self) -> bool {
+        self.exchange.as_ref().is_none_or(|exchange| {
+            exchange.polled();
+            exchange.still_allowed(&self.core)
+        })
     }
 }
 
@@ -249,51 +317,67 @@ impl Drop for Ending {
     }
 }
 
-/// Judges a long stream again after a reload, and when time could have changed the answer.
+/// Judges a request again after a reload, and when time could have changed the answer.
 pub(crate) struct Watch {
-    grant: Grant,
+    principal: Arc<Principal>,
+    target: Target,
+    method: Method,
     facts: Option<BodyFacts>,
     context: Context,
+    /// The earliest moment at which time could change the answer.
+    due: Option<i64>,
     proof_ends: Option<i64>,
     generation: u64,
 }
 
 impl Watch {
-    pub(crate) fn new(grant: Grant, facts: Option<BodyFacts>, context: Context, attested: &Attested) -> Self {
-        let generation = grant.generation();
-        Self { grant, facts, context, proof_ends: attested.proof.expires_at, generation }
+    pub(crate) fn new(grant: &Grant, facts: Option<BodyFacts>, context: Context, attested: &Attested) -> Self {
+        Self {
+            principal: grant.principal().clone(),
+            target: grant.target().clone(),
+            method: grant.method().clone(),
+            facts,
+            context,
+            due: grant.valid_until(),
+            proof_ends: attested.proof.expires_at,
+            generation: grant.generation(),
+        }
     }
 
-    fn holds(&mut self, core: &Core) -> bool {
+    /// Whether the running configuration still allows it, and its proof still holds.
+    pub(crate) fn holds(&mut self, core: &Core) -> bool {
         let running = core.generation_number();
-        let due = [self.grant.valid_until(), self.proof_ends].into_iter().flatten().min();
-        let now = due.map(|due| (due, core.clock.now()));
-        if running == self.generation && now.is_none_or(|(due, now)| now < due) {
+        if running == self.generation && self.due.is_none() && self.proof_ends.is_none() {
             return true;
         }
-        if let (Some(ends), Some((_, now))) = (self.proof_ends, now)
-            && now >= ends
-        {
+        let now = core.clock.now();
+        if self.proof_ends.is_some_and(|ends| now >= ends) {
             return false;
         }
+        if running == self.generation && self.due.is_none_or(|due| now < due) {
+            return true;
+        }
         let generation = core.generation();
-        self.context.now = core.clock.now();
-        let bound = generation.policy.bind(self.grant.principal());
-        let target = self.grant.target().clone();
-        let decision = generation.policy.decide(&bound, target, self.grant.method().clone(), &self.context);
-        let grant = match (decision, &self.facts) {
-            (Decision::Grant(grant), _) => grant,
-            (Decision::Pending(pending), Some(facts)) => {
-                match pending.resolve(&generation.policy, facts, bytes::Bytes::new()) {
-                    Ok(grant) => grant,
-                    Err(_) => return false,
-                }
+        self.context.now = now;
+        let bound = generation.policy.bind(&self.principal);
+        match self.judge(&generation, &bound) {
+            Some(grant) => {
+                (self.generation, self.due) = (grant.generation(), grant.valid_until());
+                true
             }
-            (Decision::Pending(_) | Decision::Denied(_), _) => return false,
-        };
-        self.generation = running;
-        self.grant = grant;
-        true
+            None => false,
+        }
+    }
+
+    fn judge(&self, generation: &Generation, bound: &Bound) -> Option<Grant> {
+        match generation.policy.decide(bound, self.target.clone(), self.method.clone(), &self.context) {
+            Decision::Grant(grant) => Some(grant),
+            // The body is gone; what was read of it stays known.
+            Decision::Pending(pending) => {
+                pending.resolve(&generation.policy, self.facts.as_ref()?, bytes::Bytes::new()).ok()
+            }
+            Decision::Denied(_) => None,
+        }
     }
 }
 

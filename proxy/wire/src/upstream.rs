@@ -25,6 +25,15 @@ use crate::refusal::{Refusal, RefusalCode};
 use crate::resolve::{DialError, Resolver};
 use crate::settings::Limits;
 
+/// Requests on one h2 connection; more open another.
+const STREAMS_MAX: usize = 100;
+
+/// What an upstream may send ahead of its reader, in bytes.
+const STREAM_WINDOW: u32 = 262_144;
+
+/// Room for every stream's window.
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+
 /// The upstream connections of one data core.
 pub(crate) struct Pool {
     hosts: RefCell<HashMap<Key, Host>>,
@@ -41,9 +50,22 @@ struct Key {
 #[derive(Default)]
 struct Host {
     idle: Vec<(http1::SendRequest<SentBody>, Instant)>,
-    shared: Option<http2::SendRequest<SentBody>>,
+    shared: Vec<Shared>,
     /// Lent and idle h1 connections, and the shared one.
     open: usize,
+}
+
+/// An h2 connection, and how many requests are on it.
+struct Shared {
+    sender: http2::SendRequest<SentBody>,
+    streams: Rc<()>,
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        // One count is the pool's own.
+        Rc::strong_count(&self.streams) <= STREAMS_MAX
+    }
 }
 
 /// What upstream answered, with what is needed to judge and to end it.
@@ -59,6 +81,10 @@ pub(crate) struct Lent {
     pool: Rc<Pool>,
     key: Key,
     sender: Option<http1::SendRequest<SentBody>>,
+    /// A connection whose request is still being written serves nobody else.
+    sent: Rc<Sent>,
+    /// A place on a shared connection.
+    _stream: Option<Rc<()>>,
 }
 
 impl Lent {
@@ -66,6 +92,7 @@ impl Lent {
     pub(crate) fn give_back(mut self) {
         if let Some(sender) = self.sender.take()
             && !sender.is_closed()
+            && self.sent.ended.get()
         {
             let mut hosts = self.pool.hosts.borrow_mut();
             if let Some(host) = hosts.get_mut(&self.key) {
@@ -90,13 +117,13 @@ impl Pool {
         limits: &Limits,
         injected: Injected,
         streaming: Option<SentBody>,
-        sent: &Sent,
+        sent: &Rc<Sent>,
     ) -> Result<Answered, Refusal> {
         let (grant, lease, parts, whole) = injected.into_parts();
         let body = match (whole, streaming) {
             (Some(whole), _) => SentBody::full(whole, sent),
             (None, Some(streaming)) => streaming,
-            (None, None) => SentBody::Full(None),
+            (None, None) => SentBody::none(sent),
         };
         let key = Key { transport: service.transport.id, authority: grant.target().authority().clone() };
         let mut request = Request::from_parts(parts, body);
@@ -108,7 +135,7 @@ impl Pool {
                 };
                 connection.shape(&mut request, &grant);
                 match connection.send(request).await {
-                    Ok(response) => return Ok((response, connection.lend(self, key))),
+                    Ok(response) => return Ok((response, connection.lend(self, key, sent))),
                     Err(mut error) => match error.take_message().filter(|_| reused) {
                         Some(unsent) => request = unsent,
                         None => return Err(broken(&error.into_error())),
@@ -122,18 +149,22 @@ impl Pool {
 
     async fn take(&self, key: &Key) -> Option<Connection> {
         loop {
-            let mut candidate = {
+            let candidate = {
                 let mut hosts = self.hosts.borrow_mut();
                 let host = hosts.get_mut(key)?;
-                if let Some(shared) = host.shared.as_ref().filter(|shared| !shared.is_closed()) {
-                    return Some(Connection::Http2(shared.clone()));
+                host.shared.retain(|shared| !shared.sender.is_closed());
+                if let Some(shared) = host.shared.iter().find(|shared| shared.has_room()) {
+                    return Some(Connection::Http2(shared.sender.clone(), shared.streams.clone()));
                 }
-                host.shared = None;
                 host.idle.pop()?.0
             };
-            // The connection's task may still be finishing the last exchange; it resolves in a turn.
-            if candidate.ready().await.is_ok() {
-                return Some(Connection::Http1(candidate));
+            // The connection's task may still be ending the last exchange, which takes a turn. Longer
+            // than that nobody waits for what another request left behind.
+            for _ in 0..3 {
+                if candidate.is_ready() {
+                    return Some(Connection::Http1(candidate));
+                }
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -211,20 +242,25 @@ impl Pool {
     {
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .adaptive_window(true)
+            // Every stream may fill its window without taking from the others: a client that does not
+            // read stops itself only.
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(STREAMS_MAX)
             .keep_alive_interval(Duration::from_secs(30))
             .max_header_list_size(262_144)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
+        let streams = Rc::new(());
         if let Some(host) = self.hosts.borrow_mut().get_mut(key) {
-            host.shared = Some(sender.clone());
+            host.shared.push(Shared { sender: sender.clone(), streams: streams.clone() });
         }
         tokio::task::spawn_local(async move {
             let _slot = slot;
             let _ = connection.await;
         });
-        Ok(Connection::Http2(sender))
+        Ok(Connection::Http2(sender, streams))
     }
 
     /// Closes what has been idle for too long, and forgets hosts without connections.
@@ -235,9 +271,7 @@ impl Pool {
                 .retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < limits.pool_idle_timeout);
             let surplus = host.idle.len().saturating_sub(limits.pool_idle_max);
             host.idle.drain(..surplus);
-            if host.shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
-                host.shared = None;
-            }
+            host.shared.retain(|shared| !shared.sender.is_closed());
             host.open > 0
         });
     }
@@ -259,7 +293,7 @@ impl Drop for Slot {
 
 enum Connection {
     Http1(http1::SendRequest<SentBody>),
-    Http2(http2::SendRequest<SentBody>),
+    Http2(http2::SendRequest<SentBody>, Rc<()>),
 }
 
 impl Connection {
@@ -275,7 +309,7 @@ impl Connection {
                     request.headers_mut().insert(HOST, host);
                 }
             }
-            Self::Http2(_) => {
+            Self::Http2(..) => {
                 *request.version_mut() = Version::HTTP_2;
                 request.headers_mut().remove(HOST);
                 if request.uri().authority().is_none()
@@ -297,16 +331,16 @@ impl Connection {
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         match self {
             Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender, _) => sender.try_send_request(request).await,
         }
     }
 
-    fn lend(self, pool: &Rc<Pool>, key: Key) -> Lent {
-        let sender = match self {
-            Self::Http1(sender) => Some(sender),
-            Self::Http2(_) => None,
+    fn lend(self, pool: &Rc<Pool>, key: Key, sent: &Rc<Sent>) -> Lent {
+        let (sender, stream) = match self {
+            Self::Http1(sender) => (Some(sender), None),
+            Self::Http2(_, stream) => (None, Some(stream)),
         };
-        Lent { pool: pool.clone(), key, sender }
+        Lent { pool: pool.clone(), key, sender, sent: sent.clone(), _stream: stream }
     }
 }
 

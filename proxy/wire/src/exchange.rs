@@ -1,0 +1,76 @@
+//! Exchanges that are under way, so that those whose client does not read, and those that policy no
+//! longer allows, are ended although nobody polls them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::server::Core;
+use crate::trail::Watch;
+
+/// A body that waits is polled at least this often by its own timer; one that was not is stalled.
+const UNWATCHED: Duration = Duration::from_secs(3);
+
+/// One request between its sending and the end of its answer.
+pub(crate) struct Exchange {
+    /// When the client last took something, or waited for something to come.
+    polled: Cell<Instant>,
+    watch: RefCell<Watch>,
+    revoked: Cell<bool>,
+    /// Ends the client's connection, which is the only way to end what nobody polls.
+    kill: Rc<Notify>,
+}
+
+/// The exchanges of one data core.
+#[derive(Default)]
+pub(crate) struct Exchanges(RefCell<Vec<Weak<Exchange>>>);
+
+impl Exchange {
+    /// Begins to be looked after.
+    pub(crate) fn begin(core: &Core, watch: Watch, kill: Rc<Notify>) -> Rc<Self> {
+        let exchange = Rc::new(Self {
+            polled: Cell::new(Instant::now()),
+            watch: RefCell::new(watch),
+            revoked: Cell::new(false),
+            kill,
+        });
+        core.exchanges.0.borrow_mut().push(Rc::downgrade(&exchange));
+        exchange
+    }
+
+    /// The answer's body was asked for more.
+    pub(crate) fn polled(&self) {
+        self.polled.set(Instant::now());
+    }
+
+    /// Whether policy still allows it; cheap unless something changed.
+    pub(crate) fn still_allowed(&self, core: &Core) -> bool {
+        if !self.revoked.get() && !self.watch.borrow_mut().holds(core) {
+            self.revoked.set(true);
+        }
+        !self.revoked.get()
+    }
+}
+
+impl Exchanges {
+    /// Ends what stalls for longer than `limit`, and what is not allowed any more.
+    pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
+        // The list is taken out while it is looked through: a watch may run policy, which begins nothing.
+        let mut live = std::mem::take(&mut *self.0.borrow_mut());
+        let now = Instant::now();
+        live.retain(|exchange| {
+            let Some(exchange) = exchange.upgrade() else { return false };
+            let unpolled = now.duration_since(exchange.polled.get());
+            let stalled = unpolled >= limit;
+            // While it is polled, its body notices by itself and can say so in its own stream.
+            if stalled || (!exchange.still_allowed(core) && unpolled >= UNWATCHED) {
+                exchange.kill.notify_waiters();
+                return false;
+            }
+            true
+        });
+        self.0.borrow_mut().append(&mut live);
+    }
+}
