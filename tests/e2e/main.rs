@@ -1,5 +1,6 @@
 //! End-to-end tests over the real binary.
 
+mod attacks;
 mod forward;
 mod gateway;
 mod ledger;

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::peers::ca::TestCa;
+use crate::peers::ca::{IssuedFiles, TestCa};
 
 /// A body that an origin answers with.
 pub type OriginBody = BoxBody<Bytes, std::io::Error>;
@@ -66,17 +66,7 @@ impl Origin {
     /// Serves TLS for `names`, signed by `ca`.
     pub async fn start(ca: &TestCa, names: &[&str], alpn: &[&str], handler: Handler) -> Self {
         let files = ca.issue(names);
-        let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Self::serve(Some(TlsAcceptor::from(Arc::new(config))), handler).await
+        Self::serve(Some(acceptor(&files, alpn)), handler).await
     }
 
     /// Serves clear text.
@@ -160,6 +150,21 @@ impl Origin {
     pub fn connections(&self) -> usize {
         self.connections.load(std::sync::atomic::Ordering::SeqCst)
     }
+}
+
+/// Accepts TLS with an issued certificate.
+pub fn acceptor(files: &IssuedFiles, alpn: &[&str]) -> TlsAcceptor {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Makes a handler of an async function.

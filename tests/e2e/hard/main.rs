@@ -1,8 +1,12 @@
 //! End-to-end tests over the real binary, of what is hard to get right: hostile peers, changes while
 //! requests run, crashes, full disks, and the exact bytes that an upstream sees.
 
+mod addresses;
+mod admin;
 mod bodies;
 mod http2;
 mod mtls;
+mod root;
 mod slots;
+mod streams;
 mod wire;
