@@ -3,8 +3,9 @@
 use claviger_contract::Secret;
 use claviger_policy::{Authority, Policy, Scheme, Target};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Uri, Version};
@@ -125,6 +126,20 @@ fn own_host(named: &str, policy: &Policy) -> Option<(Scheme, Authority)> {
             policy.service_for(authority, "/").is_none_or(|service| service.scheme() == *scheme)
         })
     })
+}
+
+/// Whether the request reached its service by a path prefix, so that all services share one origin in
+/// the client's eyes.
+pub(crate) fn is_prefixed(head: &Parts, target: &Target) -> bool {
+    path_and_query(&head.uri).is_ok_and(|path| path != target.path_and_query())
+}
+
+/// Removes what would speak for all services that share the gateway's origin: a cookie of one would be
+/// sent to the others.
+pub(crate) fn strip_shared_origin(headers: &mut HeaderMap) {
+    headers.remove(SET_COOKIE);
+    headers.remove(ALT_SVC);
+    headers.remove(STRICT_TRANSPORT_SECURITY);
 }
 
 fn split_service(path: &str) -> (&str, &str) {

@@ -57,6 +57,7 @@ async fn pass(
     // One canonicaliser; what is authorised below is byte for byte what is sent.
     let target = connection.target(&head, &generation.policy)?;
     trail.target(&target);
+    let prefixed = head::is_prefixed(&head, &target);
     let service = service_of(generation, &target)?;
     // Who asks. The proof may stand where the API key goes, so the service is known first.
     let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
@@ -109,7 +110,7 @@ async fn pass(
         let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
         return Ok(trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending));
     }
-    Ok(answer(answered, guard, ending, generation))
+    Ok(answer(answered, guard, ending, generation, prefixed))
 }
 
 fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {
@@ -250,12 +251,16 @@ fn answer(
     guard: Option<Arc<claviger_credential::EchoGuard>>,
     mut ending: Ending,
     generation: &Generation,
+    prefixed: bool,
 ) -> Response<AnswerBody> {
     let Answered { response, lent, .. } = answered;
     let (mut head, incoming) = response.into_parts();
     // Among them is upstream's reason phrase, which could reflect anything.
     head.extensions.clear();
     head::strip_response(&mut head.headers);
+    if prefixed {
+        head::strip_shared_origin(&mut head.headers);
+    }
     if let Some(guard) = &guard {
         ending.masked(mask_headers(guard, &mut head.headers));
     }
