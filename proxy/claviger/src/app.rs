@@ -1,5 +1,6 @@
 //! The composition root: the only place where the parts are joined.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +9,14 @@ use std::time::Duration;
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_ledger::Ledger;
-use claviger_policy::document::{Diagnostics, Severity};
+use claviger_policy::document::{Diagnostics, Located, Severity};
 use claviger_wire::{Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::command::{Failure, report};
 use crate::config::{self, AtStart, Env};
+use crate::observe::Counted;
 use crate::watch::Watcher;
 use crate::{console, interception, os};
 
@@ -26,11 +28,22 @@ pub(crate) struct App {
     ledger: Arc<Ledger>,
     server: Server,
     attestors: claviger_identity::Attestors,
+    complaints: Vec<(Arc<str>, String)>,
     watcher: Watcher,
     signals: Signals,
     ready: Arc<AtomicBool>,
     /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
     control: tokio::runtime::Runtime,
+}
+
+/// How often the attestors are asked how they do.
+const HEALTH: Duration = Duration::from_secs(5);
+
+/// What the control loop does next.
+enum Next {
+    Reload,
+    Look,
+    Stop,
 }
 
 /// What an operator or service manager can tell the process.
@@ -96,7 +109,9 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Ledger::start(draft.ledger.clone(), clock.clone(), cores)
             .map_err(|error| Failure::doing("start the ledger")(&error))?;
-        let env = Env { events: ledger.clone(), clock, ..idle_env(&control)? };
+        let registry = prometheus::Registry::new();
+        let counted = Counted::new(ledger.clone(), &registry).map_err(unregistered)?;
+        let env = Env { events: counted, clock, ..idle_env(&control)? };
         let at_start = AtStart::of(&draft);
         let state_dir = draft.state_dir.clone();
         let admin_bind = draft.admin.clone();
@@ -105,8 +120,7 @@ impl App {
         report(&found)?;
         let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
         compiled.attestors.start(None);
-        let registry = prometheus::Registry::new();
-        let metrics = Metrics::new(&registry).map_err(|error| Failure::doing("register metrics")(&error))?;
+        let metrics = Metrics::new(&registry).map_err(unregistered)?;
         let server = Server::start(ServerEnv {
             generation: compiled.generation,
             ledger: ledger.clone(),
@@ -118,17 +132,8 @@ impl App {
         .map_err(|error| Failure::Other(error.to_string()))?;
         let ready = Arc::new(AtomicBool::new(true));
         if let Some(bind) = admin_bind {
-            let socket = control.block_on(admin::bind(bind.value)).map_err(|error| {
-                Failure::Other(format!(
-                    "{}: error: `admin.bind`: failed to bind `{}`: {error}",
-                    bind.location, bind.value
-                ))
-            })?;
-            if let Ok(address) = socket.local_addr() {
-                console::note(&format!("admin listens on {address}"));
-            }
             let admin = Admin { registry, ledger: ledger.clone(), ready: ready.clone() };
-            control.spawn(admin::serve(socket, admin));
+            serve_admin(&control, &bind, admin)?;
         }
         let mut watcher = Watcher::new();
         watcher.watch(compiled.watched);
@@ -142,6 +147,7 @@ impl App {
             ledger,
             server,
             attestors: compiled.attestors,
+            complaints: Vec::new(),
             watcher,
             signals,
             ready,
@@ -157,18 +163,20 @@ impl App {
         let handle = self.control.handle().clone();
         loop {
             let (watcher, signals) = (&mut self.watcher, &mut self.signals);
-            let reload = handle.block_on(async {
+            let next = handle.block_on(async {
                 tokio::select! {
-                    _ = signals.hangup.recv() => true,
-                    () = watcher.changed() => true,
-                    _ = signals.terminate.recv() => false,
-                    _ = signals.interrupt.recv() => false,
+                    _ = signals.hangup.recv() => Next::Reload,
+                    () = watcher.changed() => Next::Reload,
+                    _ = signals.terminate.recv() => Next::Stop,
+                    _ = signals.interrupt.recv() => Next::Stop,
+                    () = tokio::time::sleep(HEALTH) => Next::Look,
                 }
             });
-            if !reload {
-                break;
+            match next {
+                Next::Reload => self.reload(),
+                Next::Look => self.tell_health(),
+                Next::Stop => break,
             }
-            self.reload();
         }
         self.stop();
         Ok(())
@@ -214,6 +222,18 @@ impl App {
         }
     }
 
+    /// Says what attestors complain about, once: a broken bundle, an issuer that does not answer.
+    fn tell_health(&mut self) {
+        let now = self.attestors.health();
+        for (attestor, complaint) in now.iter().filter(|one| !self.complaints.contains(one)) {
+            console::note(&format!("attestor `{attestor}`: {complaint}"));
+        }
+        for (attestor, _) in self.complaints.iter().filter(|one| !now.contains(one)) {
+            console::note(&format!("attestor `{attestor}`: the last complaint no longer holds"));
+        }
+        self.complaints = now;
+    }
+
     fn stop(self) {
         self.ready.store(false, Ordering::Release);
         self.record("draining", None);
@@ -240,6 +260,21 @@ impl App {
             detail: detail.map(Into::into),
         }));
     }
+}
+
+fn unregistered(error: prometheus::Error) -> Failure {
+    Failure::doing("register metrics")(&error)
+}
+
+fn serve_admin(control: &tokio::runtime::Runtime, bind: &Located<SocketAddr>, admin: Admin) -> Result<(), Failure> {
+    let socket = control.block_on(admin::bind(bind.value)).map_err(|error| {
+        Failure::Other(format!("{}: error: `admin.bind`: failed to bind `{}`: {error}", bind.location, bind.value))
+    })?;
+    if let Ok(address) = socket.local_addr() {
+        console::note(&format!("admin listens on {address}"));
+    }
+    control.spawn(admin::serve(socket, admin));
+    Ok(())
 }
 
 /// The first error with its place, for the record; all of them are printed.

@@ -30,6 +30,21 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// An error with what caused it, unless its own words say so already.
+    pub(crate) fn with_causes(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(deeper) = cause {
+            let words = deeper.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            cause = deeper.source();
+        }
+        Self::Other(text)
+    }
+
     /// 2: the configuration or the call is wrong; 1: it did not work.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod console;
 mod interception;
+mod observe;
 mod os;
 mod watch;
 

@@ -128,6 +128,6 @@ fn not_empty(value: Vec<u8>) -> Result<Secret, Failure> {
     Ok(Secret::new(value))
 }
 
-fn other(error: impl std::fmt::Display) -> Failure {
-    Failure::Other(error.to_string())
+fn other(error: impl std::error::Error) -> Failure {
+    Failure::with_causes(&error)
 }
