@@ -149,6 +149,7 @@ impl Draft {
         }
         let mut watched = vec![self.path.clone()];
         watched.extend(attestors.watched_files());
+        watched.extend(services.iter().filter_map(|parts| parts.settings.ca_file.clone()));
         for settings in &listener_settings {
             watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
         }

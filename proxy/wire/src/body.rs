@@ -229,6 +229,7 @@ impl Passing {
         ending: Ending,
         lent: Lent,
     ) -> Self {
+        ending.answering();
         let mut passing = Self {
             left: incoming.size_hint().exact(),
             echo: guard.map(|guard| {

@@ -15,8 +15,10 @@ const UNWATCHED: Duration = Duration::from_secs(3);
 
 /// One request between its sending and the end of its answer.
 pub(crate) struct Exchange {
-    /// When the client last took something, or waited for something to come.
-    polled: Cell<Instant>,
+    begun: Instant,
+    /// When the client last took something of the answer, or waited for something to come. None before the
+    /// answer's head: until then the upload's idle time and the service's `response_timeout` hold.
+    polled: Cell<Option<Instant>>,
     watch: RefCell<Watch>,
     revoked: Cell<bool>,
     /// Ends the client's connection, which is the only way to end what nobody polls.
@@ -31,7 +33,8 @@ impl Exchange {
     /// Begins to be looked after.
     pub(crate) fn begin(core: &Core, watch: Watch, kill: Rc<Notify>) -> Rc<Self> {
         let exchange = Rc::new(Self {
-            polled: Cell::new(Instant::now()),
+            begun: Instant::now(),
+            polled: Cell::new(None),
             watch: RefCell::new(watch),
             revoked: Cell::new(false),
             kill,
@@ -40,9 +43,9 @@ impl Exchange {
         exchange
     }
 
-    /// The answer's body was asked for more.
+    /// The answer's head has come, or its body was asked for more.
     pub(crate) fn polled(&self) {
-        self.polled.set(Instant::now());
+        self.polled.set(Some(Instant::now()));
     }
 
     /// Whether policy still allows it; cheap unless something changed.
@@ -62,8 +65,8 @@ impl Exchanges {
         let now = Instant::now();
         live.retain(|exchange| {
             let Some(exchange) = exchange.upgrade() else { return false };
-            let unpolled = now.duration_since(exchange.polled.get());
-            let stalled = unpolled >= limit;
+            let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
+            let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.
             if stalled || (!exchange.still_allowed(core) && unpolled >= UNWATCHED) {
                 exchange.kill.notify_waiters();

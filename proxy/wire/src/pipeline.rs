@@ -97,10 +97,11 @@ async fn pass(
     };
     // A credential that upstream no longer takes is minted once more, under the same grant.
     if answered.response.status() == StatusCode::UNAUTHORIZED
+        && let Some(fresh) = renew(generation, &attested, &answered, replay.is_some()).await
         && let Some(replay) = replay
     {
         ending.finished.replayed = true;
-        answered = match replay.run(connection, generation, service, &attested, answered, &sent).await {
+        answered = match replay.run(connection, generation, service, answered, fresh, &sent).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
@@ -205,6 +206,18 @@ async fn lease(generation: &Generation, grant: &Grant, attested: &Attested) -> R
         .map_err(|error| Refusal::because(RefusalCode::CredentialUnavailable, error.code(), error.to_string()))
 }
 
+/// Drops the lease that upstream refused, also where this request cannot be sent again: it would serve nobody. Yields
+/// another, if one is wanted and to be had; else upstream's 401 stands.
+async fn renew(generation: &Generation, attested: &Attested, refused: &Answered, wanted: bool) -> Option<Arc<Lease>> {
+    let stale = refused.lease.as_ref().filter(|lease| lease.is_renewable())?;
+    generation.credentials.invalidate(stale);
+    if !wanted {
+        return None;
+    }
+    let fresh = lease(generation, &refused.grant, attested).await.ok().flatten()?;
+    (fresh.stamp().version != stale.stamp().version).then_some(fresh)
+}
+
 /// What is needed to send a request once more; kept only where a new credential could be minted.
 struct Replay {
     head: Parts,
@@ -227,18 +240,10 @@ impl Replay {
         connection: &Connection,
         generation: &Generation,
         service: &Service,
-        attested: &Attested,
         refused: Answered,
+        fresh: Arc<Lease>,
         sent: &Rc<Sent>,
     ) -> Result<Answered, Refusal> {
-        if let Some(stale) = &refused.lease {
-            generation.credentials.invalidate(stale);
-        }
-        // Upstream's 401 stands if no other value is to be had.
-        let Ok(Some(fresh)) = lease(generation, &refused.grant, attested).await else { return Ok(refused) };
-        if refused.lease.as_ref().is_some_and(|stale| stale.stamp().version == fresh.stamp().version) {
-            return Ok(refused);
-        }
         let injected =
             inject(refused.grant, Some(fresh), &service.plan, self.head, self.whole).map_err(inject_refusal)?;
         connection.core.pool.send(service, &generation.limits, injected, None, sent).await

@@ -257,6 +257,8 @@ pub struct ServiceSettings {
     pub roots: TrustRoots,
     /// The PEM of `ca`, to tell whether a reload changed it.
     pub ca_pem: Option<Vec<u8>>,
+    /// The file of `ca`, to be watched.
+    pub ca_file: Option<PathBuf>,
     /// Whether h2 may be negotiated.
     pub http2: bool,
     /// From the request's head until the head of the answer.
@@ -280,11 +282,11 @@ impl ServiceSettings {
                     out.error(&written.location, table.key_of("ca"), message);
                 })
                 .ok()
-                .map(|pem| (written.location, pem))
+                .map(|pem| (written.location, file, pem))
         });
         let roots = match &ca_pem {
             None => TrustRoots::bundled(),
-            Some((location, pem)) => match TrustRoots::from_pem(pem) {
+            Some((location, _, pem)) => match TrustRoots::from_pem(pem) {
                 Ok(roots) => roots,
                 Err(error) => {
                     out.error(location, table.key_of("ca"), error.to_string());
@@ -297,7 +299,8 @@ impl ServiceSettings {
             guard: AddressGuard::new(allow_addresses.clone()),
             allow_addresses,
             roots,
-            ca_pem: ca_pem.map(|(_, pem)| pem),
+            ca_file: ca_pem.as_ref().map(|(_, file, _)| file.clone()),
+            ca_pem: ca_pem.map(|(_, _, pem)| pem),
             http2: table.boolean("http2", out).is_none_or(|at| at.value),
             response_timeout: take_timeout(table, "response_timeout", out)
                 .map_or(Duration::from_secs(600), |at| at.value),

@@ -296,6 +296,13 @@ impl Ending {
         self.exchange = Some(exchange);
     }
 
+    /// From now on it is the client who has to move.
+    pub(crate) fn answering(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.polled();
+        }
+    }
+
     /// Whether policy still allows what is streaming; cheap unless something changed.
     pub(crate) fn still_allowed(&self) -> bool {
         self.exchange.as_ref().is_none_or(|exchange| {
