@@ -5,6 +5,8 @@ mod addresses;
 mod admin;
 mod bodies;
 mod http2;
+mod leases;
+mod limits;
 mod mtls;
 mod root;
 mod slots;
