@@ -106,7 +106,10 @@ impl Listener {
                     }
                     Err(error) => {
                         let key = format!("listener.{}.tls", settings.name);
-                        let message = format!("the certificate or key cannot be used: {error}");
+                        let message = match error {
+                            rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+                            error => format!("the certificate or key cannot be used: {error}"),
+                        };
                         out.error(&identity.location, key, message);
                         return None;
                     }

@@ -1,7 +1,7 @@
 //! `[listener.X]`, the connection keys of `[service.X]`, and `[limits]`: text once turned into values.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use claviger_contract::outbound::take_networks;
 use claviger_contract::path;
 use claviger_policy::document::{Diagnostics, Located, Location, Table};
 use claviger_policy::{Authority, Scheme};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::address::AddressGuard;
@@ -108,9 +108,10 @@ impl ListenerSettings {
             let listener = Self::take(&name, &mut table, out);
             table.finish(out);
             let Some(listener) = listener else { continue };
-            if let Some(other) = all.iter().find(|other| other.bind == listener.bind && !is_port_zero(&other.bind)) {
-                let message = format!("`{}` is also bound by listener `{}`", listener.bind, other.name);
-                out.error(&listener.bind_location.location, format!("listener.{}.bind", listener.name), message);
+            if let Some(other) = all.iter().find(|other| other.bind.conflicts(&listener.bind)) {
+                let message = format!("`{}` is bound by listener `{}` already", listener.bind, other.name);
+                out.error(&listener.bind_location.location, format!("listener.{}.bind", listener.name), message)
+                    .help("give each listener a port or a socket of its own");
                 continue;
             }
             all.push(listener);
@@ -135,7 +136,9 @@ impl ListenerSettings {
         let authenticate_at = table.choice("authenticate_at", &words, out);
         let words = [("refuse", Unmatched::Refuse), ("tunnel", Unmatched::Tunnel)];
         let unmatched = table.choice("unmatched", &words, out);
-        let tls = table.table("tls", out).map(|mut tls| {
+        // What is written as TLS and is wrong must not be taken for a listener without.
+        let tls = table.has("tls").then(|| {
+            let mut tls = table.table("tls", out)?;
             let identity = take_server_identity(&mut tls, out);
             tls.finish(out);
             identity
@@ -177,12 +180,24 @@ impl ListenerSettings {
     }
 }
 
-fn is_port_zero(bind: &Bind) -> bool {
-    matches!(bind, Bind::Tcp(address) if address.port() == 0)
+impl Bind {
+    /// Whether both cannot be bound: the same socket, or the same port where one is bound on all addresses.
+    pub fn conflicts(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+                let same_address = one.ip() == other.ip() || (is_any && one.is_ipv4() == other.is_ipv4());
+                // The system chooses another port each time for port 0.
+                one.port() == other.port() && one.port() != 0 && same_address
+            }
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::Tcp(_), Self::Unix(_)) | (Self::Unix(_), Self::Tcp(_)) => false,
+        }
+    }
 }
 
 fn take_bind(text: &Located<String>, table: &Table, out: &mut Diagnostics) -> Option<Bind> {
-    if let Some(file) = text.value.strip_prefix("unix:") {
+    if let Some(file) = text.value.strip_prefix("unix:").filter(|file| !file.is_empty()) {
         let file = Located { value: file.to_owned(), location: text.location.clone() };
         return Some(Bind::Unix(path::resolve(&file)));
     }
@@ -228,7 +243,7 @@ fn take_server_identity(table: &mut Table, out: &mut Diagnostics) -> Option<Serv
             None
         }
         Err(error) => {
-            let message = format!("failed to read `{}`: {error}", files[0].display());
+            let message = pem_problem(&files[0], &error, "certificate");
             out.error(&certificate.location, table.key_of("certificate"), message);
             None
         }
@@ -236,12 +251,20 @@ fn take_server_identity(table: &mut Table, out: &mut Diagnostics) -> Option<Serv
     let private = match PrivateKeyDer::from_pem_file(&files[1]) {
         Ok(private) => Some(private),
         Err(error) => {
-            let message = format!("failed to read `{}`: {error}", files[1].display());
-            out.error(&key.location, table.key_of("key"), message);
+            out.error(&key.location, table.key_of("key"), pem_problem(&files[1], &error, "private key"));
             None
         }
     };
     Some(ServerIdentity { chain: chain?, key: private?, location: certificate.location, files })
+}
+
+/// What the parser says of a broken file can hold a line of it, perhaps of the key: only its kind is told.
+fn pem_problem(file: &Path, error: &pem::Error, what: &str) -> String {
+    match error {
+        pem::Error::Io(error) => format!("failed to read `{}`: {error}", file.display()),
+        pem::Error::NoItemsFound => format!("`{}` holds no {what}", file.display()),
+        _ => format!("`{}` is not valid PEM", file.display()),
+    }
 }
 
 /// The connection keys of one `[service.X]`: how its upstream is reached.
@@ -271,6 +294,9 @@ impl ServiceSettings {
     /// Takes the connection keys; the others of the table belong to policy and credential.
     pub fn take(scheme: Scheme, table: &mut Table, out: &mut Diagnostics) -> Self {
         let connect = table.parsed("connect", out, |text| {
+            if text.contains('/') {
+                return Err(format!("`{text}`: write a host and a port without scheme and path, as `10.0.3.7:8443`"));
+            }
             Authority::parse(text, scheme.default_port()).map_err(|error| format!("`{text}`: {error}"))
         });
         let allow_addresses = take_networks(table, "allow_addresses", out);
@@ -289,7 +315,7 @@ impl ServiceSettings {
             Some((location, _, pem)) => match TrustRoots::from_pem(pem) {
                 Ok(roots) => roots,
                 Err(error) => {
-                    out.error(location, table.key_of("ca"), error.to_string());
+                    out.error(location, table.key_of("ca"), format!("it cannot be used as a root: {error}"));
                     TrustRoots::bundled()
                 }
             },
@@ -370,7 +396,6 @@ impl Limits {
             }
         }
         for (key, range, slot) in [
-            ("header_size", 8_192..=1_048_576, &mut limits.header_size),
             ("headers_max", 16..=1_024, &mut limits.headers_max),
             ("pool_idle_max", 0..=100_000, &mut limits.pool_idle_max),
             ("upstream_max", 1..=100_000, &mut limits.upstream_max),
@@ -384,6 +409,15 @@ impl Limits {
         }
         if let Some(at) = table.size("buffer_max", out) {
             limits.buffer_max = usize::try_from(at.value).unwrap_or(limits.buffer_max);
+        }
+        if let Some(at) = table.size("header_size", out) {
+            match usize::try_from(at.value) {
+                Ok(size) if (8_192..=1_048_576).contains(&size) => limits.header_size = size,
+                _ => {
+                    let message = format!("`{}` bytes is not from 8KiB to 1MiB", at.value);
+                    out.error(&at.location, table.key_of("header_size"), message).help("the default is `64KiB`");
+                }
+            }
         }
         if let Some(at) = table.integer("streams_max", 1..=10_000, out) {
             limits.streams_max = u32::try_from(at.value).unwrap_or(limits.streams_max);

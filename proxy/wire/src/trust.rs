@@ -22,8 +22,8 @@ pub struct TrustRoots(Arc<RootCertStore>);
 /// Why roots are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The text is not PEM.
-    #[error("not valid PEM: {0}")]
+    /// The text is not PEM. What the parser says of it can hold a line of it, perhaps of a key: it is not shown.
+    #[error("it is not valid PEM")]
     Pem(rustls::pki_types::pem::Error),
     /// There is no certificate in it.
     #[error("there is no certificate in it")]
