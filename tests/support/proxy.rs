@@ -164,7 +164,12 @@ ops = ["GET,HEAD,POST,PUT /v1/**"]
     /// As [`start`](Self::start), with other arguments for `run`.
     pub fn start_with(&self, args: &[&str]) -> Proxy {
         let all: Vec<&str> = ["run", "--config", "claviger.toml"].iter().chain(args).copied().collect();
-        let mut child = self.command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_command(self.command(&all))
+    }
+
+    /// As [`start`](Self::start), of a command that becomes the proxy.
+    pub fn start_command(&self, mut command: Command) -> Proxy {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
         let (lines, inbox) = channel();
         for stream in [

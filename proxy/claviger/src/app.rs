@@ -58,6 +58,8 @@ impl Signals {
     fn listen(control: &tokio::runtime::Runtime) -> Result<Self, Failure> {
         let _inside = control.enter();
         let failed = |error: std::io::Error| Failure::doing("listen for signals")(&error);
+        // By default it ends the process: a file that may not grow is the ledger's matter, as a full disk is.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(failed)?);
         Ok(Self {
             hangup: signal(SignalKind::hangup()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
