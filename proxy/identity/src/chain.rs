@@ -173,6 +173,14 @@ impl Chain {
         }
     }
 
+    /// Whether what the connection itself showed (a certificate, a Unix peer) still makes the caller that it made. Of a
+    /// token nothing is said here: it holds until it ends.
+    pub fn still_holds(&self, connection: &ConnectionProofs, attested: &Attested) -> bool {
+        let same = |verdict| matches!(verdict, Verdict::Attested(now) if now.principal.id == attested.principal.id);
+        attested.proof.token.is_some()
+            || self.attestors.iter().enumerate().any(|(at, attestor)| same(self.verdict(at, &**attestor, connection)))
+    }
+
     /// Changes whenever an earlier [`Outcome`] may no longer be right though its proof has not ended: a bundle, a
     /// revocation list or a key set was replaced. Read it before [`Chain::attest`], and keep both together.
     pub fn epoch(&self) -> u64 {

@@ -156,6 +156,12 @@ impl Connection {
         Ok((attested, bound))
     }
 
+    /// Whether what this connection showed still makes the caller of a request that is under way.
+    pub(crate) fn still_attests(&self, generation: &Generation, attested: &Attested) -> bool {
+        let Ok(listener) = self.listener_in(generation) else { return false };
+        listener.chain.still_holds(&self.proofs(generation, &listener.chain), attested)
+    }
+
     fn token<'a>(
         &self,
         settings: &ListenerSettings,

@@ -69,7 +69,7 @@ async fn pass(
     // May they. Facts of the body are read only if a rule asks for them.
     let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
     let judged = decide(generation, trail, &bound, target, &head, &context, body).await?;
-    let mut watch = Watch::new(&judged.grant, judged.facts, context, &attested);
+    let mut watch = Watch::new(connection, generation, &judged.grant, judged.facts, context, &attested);
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
     let lease = lease(generation, &judged.grant, &attested).await?;
     let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());

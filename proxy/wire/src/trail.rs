@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use claviger_contract::Attested;
 use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, TraceId, Verdict};
+use claviger_identity::Chain;
 use claviger_ledger::{Open, Reservation};
 use claviger_policy::{BodyFacts, Bound, Context, Decision, Denial, Grant, Principal, SpiffeId, Target};
 use http::request::Parts;
@@ -326,6 +327,10 @@ impl Drop for Ending {
 
 /// Judges a request again after a reload, and when time could have changed the answer.
 pub(crate) struct Watch {
+    connection: Rc<Connection>,
+    attested: Attested,
+    /// Of the generation that judged last, and its epoch then.
+    chain: Option<(Arc<Chain>, u64)>,
     principal: Arc<Principal>,
     target: Target,
     method: Method,
@@ -338,8 +343,18 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(grant: &Grant, facts: Option<BodyFacts>, context: Context, attested: &Attested) -> Self {
+    pub(crate) fn new(
+        connection: &Rc<Connection>,
+        generation: &Generation,
+        grant: &Grant,
+        facts: Option<BodyFacts>,
+        context: Context,
+        attested: &Attested,
+    ) -> Self {
         Self {
+            connection: connection.clone(),
+            attested: attested.clone(),
+            chain: chain_of(connection, generation),
             principal: grant.principal().clone(),
             target: grant.target().clone(),
             method: grant.method().clone(),
@@ -354,17 +369,24 @@ impl Watch {
     /// Whether the running configuration still allows it, and its proof still holds.
     pub(crate) fn holds(&mut self, core: &Core) -> bool {
         let running = core.generation_number();
-        if running == self.generation && self.due.is_none() && self.proof_ends.is_none() {
+        let same =
+            running == self.generation && self.chain.as_ref().is_none_or(|(chain, epoch)| chain.epoch() == *epoch);
+        if same && self.due.is_none() && self.proof_ends.is_none() {
             return true;
         }
         let now = core.clock.now();
         if self.proof_ends.is_some_and(|ends| now >= ends) {
             return false;
         }
-        if running == self.generation && self.due.is_none_or(|due| now < due) {
+        if same && self.due.is_none_or(|due| now < due) {
             return true;
         }
         let generation = core.generation();
+        // The epoch before the verdict: a change in between makes it old.
+        self.chain = chain_of(&self.connection, &generation);
+        if !self.connection.still_attests(&generation, &self.attested) {
+            return false;
+        }
         self.context.now = now;
         let bound = generation.policy.bind(&self.principal);
         match self.judge(&generation, &bound) {
@@ -386,6 +408,12 @@ impl Watch {
             Decision::Denied(_) => None,
         }
     }
+}
+
+fn chain_of(connection: &Connection, generation: &Generation) -> Option<(Arc<Chain>, u64)> {
+    let chain = connection.listener_in(generation).ok()?.chain.clone();
+    let epoch = chain.epoch();
+    Some((chain, epoch))
 }
 
 fn micros(since: Instant) -> u64 {

@@ -2,8 +2,14 @@
 
 use std::process::Command;
 
+use bytes::Bytes;
+use claviger_tests::origin::{full, handler};
 use claviger_tests::svid::{Svid, TrustDomain, tls_client, uri};
-use claviger_tests::{Origin, Proxy, World};
+use claviger_tests::{Origin, PATIENCE, Proxy, World};
+use futures_util::{StreamExt, stream};
+use http::Response;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 
@@ -253,6 +259,38 @@ async fn promise_7_an_svid_that_expires_ends_live_connections_too() {
     assert_eq!(origin.seen().len(), before);
     let denied = denied(&proxy, 3).await;
     assert!(denied.iter().all(|record| record["code"] == "identity_expired"), "{denied:?}");
+}
+
+/// What streams already ends as well, though no rule changed and no proof ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_7_a_stream_ends_when_its_svid_is_revoked() {
+    let (world, _, domain, proxy) = mesh().await;
+    drop(proxy);
+    let endless = handler(|_| async {
+        let begun = stream::iter([Ok(Frame::data(Bytes::from_static(b"data: x\n\n")))]);
+        Response::new(BodyExt::boxed(StreamBody::new(begun.chain(stream::pending()))))
+    });
+    let origin = Origin::start(&world.ca, &["api.test"], &["h2"], endless).await;
+    world.configure(&configuration(&world, &origin, ""));
+    let proxy = world.start();
+    let (revoked, other) = (domain.svid(APP), domain.svid(APP));
+    let begin = async |svid, h2| {
+        let session = Session::forward(&world, &proxy, Outer::Tls(Some(svid)), "", h2).await;
+        let request = http::Request::get("/v1/x").body(full("")).unwrap();
+        let mut body = session.send(request).await.unwrap().into_body();
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        body
+    };
+    let streams = [begin(&revoked, false).await, begin(&revoked, true).await];
+    let mut lives = begin(&other, true).await;
+    world.write("crl.pem", domain.revocations(&[revoked.serial]));
+    for mut stream in streams {
+        let cut = tokio::time::timeout(PATIENCE, stream.frame()).await.expect("the stream goes on");
+        assert!(cut.unwrap().is_err());
+    }
+    let finished = proxy.records("finished", 2);
+    assert!(finished.len() == 2 && finished.iter().all(|record| record["code"] == "revoked"), "{finished:?}");
+    assert!(futures_util::FutureExt::now_or_never(lives.frame()).is_none(), "the other one waits for more");
 }
 
 /// No ticket outlives the bundle that it was given under: none is given at all.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use claviger_tests::origin::{full, handler};
-use claviger_tests::{Origin, World};
+use claviger_tests::{Origin, Proxy, World};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::task::JoinHandle;
 
 use crate::wire::{Outer, Session, client};
 
@@ -17,6 +18,45 @@ fn state(world: &World, port: u16, which: &str) -> String {
         .replace("inject = [\"bearer\"]", &format!("inject = [{{ header = \"x-{which}\" }}]"))
         .replace("secret://sealed/api", &format!("secret://sealed/{which}"))
         .replace("[allow.app-api]", &format!("[allow.rule-{which}]"))
+}
+
+/// Clients of every kind that ask without a pause until they are told to end, and fail on the first refusal.
+async fn load(world: &World, proxy: &Proxy) -> (Arc<AtomicBool>, Vec<JoinHandle<usize>>) {
+    let ends = Arc::new(AtomicBool::new(false));
+    let mut workers: Vec<JoinHandle<usize>> = Vec::new();
+    let token = world.token("app");
+    for _ in 0..4 {
+        let (ends, url, token) = (ends.clone(), proxy.gateway("/api/v1/x"), token.clone());
+        workers.push(tokio::spawn(async move {
+            let client = client();
+            let mut served = 0;
+            while !ends.load(Ordering::SeqCst) {
+                let request = client.get(&url).header("proxy-authorization", format!("Bearer {token}"));
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+                assert_eq!(answer.text().await.unwrap(), "ok");
+                served += 1;
+            }
+            served
+        }));
+    }
+    for h2 in [true, true, false] {
+        let proof = format!("Proxy-Authorization: Bearer {token}\r\n");
+        let session = Session::forward(world, proxy, Outer::Cleartext, &proof, h2).await;
+        let ends = ends.clone();
+        workers.push(tokio::spawn(async move {
+            let mut served = 0;
+            while !ends.load(Ordering::SeqCst) {
+                let calls = (0..if h2 { 8 } else { 1 }).map(|_| session.get("/v1/x"));
+                for status in futures_util::future::join_all(calls).await {
+                    assert_eq!(status.unwrap(), 200);
+                    served += 1;
+                }
+            }
+            served
+        }));
+    }
+    (ends, workers)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,40 +85,7 @@ async fn promise_7_fifty_reloads_mix_nothing_and_fail_no_request() {
     }
     world.configure(&state(&world, origin.port(), "a"));
     let proxy = world.start();
-    let ends = Arc::new(AtomicBool::new(false));
-    let mut workers: Vec<tokio::task::JoinHandle<usize>> = Vec::new();
-    let token = world.token("app");
-    for _ in 0..4 {
-        let (ends, url, token) = (ends.clone(), proxy.gateway("/api/v1/x"), token.clone());
-        workers.push(tokio::spawn(async move {
-            let client = client();
-            let mut served = 0;
-            while !ends.load(Ordering::SeqCst) {
-                let request = client.get(&url).header("proxy-authorization", format!("Bearer {token}"));
-                let answer = request.send().await.unwrap();
-                assert_eq!(answer.status(), 200);
-                assert_eq!(answer.text().await.unwrap(), "ok");
-                served += 1;
-            }
-            served
-        }));
-    }
-    for h2 in [true, true, false] {
-        let proof = format!("Proxy-Authorization: Bearer {token}\r\n");
-        let session = Session::forward(&world, &proxy, Outer::Cleartext, &proof, h2).await;
-        let ends = ends.clone();
-        workers.push(tokio::spawn(async move {
-            let mut served = 0;
-            while !ends.load(Ordering::SeqCst) {
-                let calls = (0..if h2 { 8 } else { 1 }).map(|_| session.get("/v1/x"));
-                for status in futures_util::future::join_all(calls).await {
-                    assert_eq!(status.unwrap(), 200);
-                    served += 1;
-                }
-            }
-            served
-        }));
-    }
+    let (ends, workers) = load(&world, &proxy).await;
     for round in 0..50 {
         match round % 3 {
             0 => {
