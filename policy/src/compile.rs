@@ -42,15 +42,32 @@ pub struct Inputs {
 ///
 /// `None` if anything in them is an error; all findings are in `out`. The caller finishes `root`.
 pub fn compile(root: &mut Table, inputs: Inputs, out: &mut Diagnostics) -> Option<Policy> {
+    compile_with(root, inputs, |_, _| {}, out)
+}
+
+/// As [`compile`]; `check` looks at the policy before its tests run, so that a mistake which fails a test is reported
+/// at its own place, and not as the failing test.
+pub fn compile_with(
+    root: &mut Table,
+    inputs: Inputs,
+    check: impl FnOnce(&Policy, &mut Diagnostics),
+    out: &mut Diagnostics,
+) -> Option<Policy> {
     let mut found = Diagnostics::default();
-    let policy = compile_into(root, inputs, out.has_errors(), &mut found);
+    let policy = compile_into(root, inputs, check, out.has_errors(), &mut found);
     let policy = policy.filter(|_| !found.has_errors());
     out.append(found);
     policy
 }
 
 /// `incomplete`: what was read before has errors, so that services and credentials may be missing from `inputs`.
-fn compile_into(root: &mut Table, inputs: Inputs, incomplete: bool, out: &mut Diagnostics) -> Option<Policy> {
+fn compile_into(
+    root: &mut Table,
+    inputs: Inputs,
+    check: impl FnOnce(&Policy, &mut Diagnostics),
+    incomplete: bool,
+    out: &mut Diagnostics,
+) -> Option<Policy> {
     let Inputs { trust_domain, services, credentials, generation } = inputs;
     let hosts = HostIndex::new(&services, out);
     let schedules: BTreeMap<String, Arc<Schedule>> = root
@@ -93,6 +110,7 @@ fn compile_into(root: &mut Table, inputs: Inputs, incomplete: bool, out: &mut Di
     overlap::mark(&mut set, &suspects);
     let policy = Policy::new(Data::new(generation, trust_domain, services, hosts, workloads, set));
     overlap::report(&policy, &suspects, out);
+    check(&policy, out);
     // Rules that name what is wrong elsewhere are missing: no test could say anything.
     if !out.has_errors() && !incomplete {
         test_case::run(&policy, cases?, out);

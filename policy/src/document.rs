@@ -6,6 +6,8 @@
 //!
 //! Pure: the text is given, nothing is read here.
 
+mod duplicate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -348,7 +350,17 @@ pub fn parse(file: &Arc<SourceFile>, out: &mut Diagnostics) -> Option<Table> {
         }
         Err(error) => {
             let location = Location { file: file.clone(), span: error.span().unwrap_or(0..0) };
-            out.error(&location, "", error.message().trim_end_matches('\n').replace('\n', ", "));
+            let message = error.message().trim_end_matches('\n').replace('\n', ", ");
+            match duplicate::find(&file.text, &location.span).filter(|_| message == "duplicate key") {
+                Some((key, first)) => {
+                    let first = Location { file: file.clone(), span: first..first };
+                    out.error(&location, key, format!("this is defined already, at {first}"))
+                        .help("leave out one of them, or give it another name");
+                }
+                None => {
+                    out.error(&location, "", message);
+                }
+            }
             None
         }
     }
@@ -695,6 +707,29 @@ mod tests {
         assert!(root.duration("c", &mut out).is_none());
         assert_eq!(out.iter().count(), 3);
         assert!(out.iter().next().unwrap().message.contains("expected a string, found an integer"));
+    }
+
+    #[test]
+    fn duplicates_cite_both_places() {
+        for (text, expected) in [
+            (
+                "[a.b]\nx = 1\n[c]\n[a.b]\n",
+                "claviger.toml:4:4: error: `a.b`: this is defined already, at claviger.toml:1:4",
+            ),
+            (
+                "x = 1\n[a]\nx = 1\ny = 2\n x = 3\n",
+                "claviger.toml:5:2: error: `a.x`: this is defined already, at claviger.toml:3:1",
+            ),
+            ("x = 1\nx = 3\n", "claviger.toml:2:1: error: `x`: this is defined already, at claviger.toml:1:1"),
+            // Written in other forms, or in one line: only where the second stands.
+            ("a = { x = 1, x = 2 }\n", "claviger.toml:1:14: error: duplicate key"),
+            ("[a]\nb = 1\n[a.b]\n", "claviger.toml:3:4: error: duplicate key"),
+        ] {
+            let (table, out) = read(text);
+            assert!(table.is_none(), "{text}");
+            let found: Vec<String> = out.iter().map(|one| one.to_string().lines().next().unwrap().to_owned()).collect();
+            assert_eq!(found, [expected], "{text}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod value;
 mod workload;
 
 pub use asked::{Asked, Wanted};
-pub use compile::{CredentialFacts, Inputs, compile};
+pub use compile::{CredentialFacts, Inputs, compile, compile_with};
 pub use explain::Explanation;
 pub use grant::{
     BodyFacts, CredentialUse, Decision, Denial, Effect, Fact, Grant, Obligations, Observed, Pending, Reason,

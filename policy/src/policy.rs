@@ -145,6 +145,15 @@ impl Policy {
         of_workloads.chain(self.data.set.rules.iter().flat_map(|rule| &rule.asked))
     }
 
+    /// What may be injected where: service, credential, and the rule that says so.
+    pub fn uses(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Arc<str>)> {
+        self.data.set.instances.iter().filter_map(|instance| {
+            let CredentialUse::Named(credential) = &instance.credential else { return None };
+            let rule = self.data.set.rules.get(instance.rule)?;
+            Some((self.data.services.get(instance.service)?.name(), credential, &rule.name))
+        })
+    }
+
     /// The service that claims this host, port and path (without query).
     ///
     /// The most specific host pattern that claims the authority decides: a path that its services do

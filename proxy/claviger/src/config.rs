@@ -15,9 +15,9 @@ use claviger_credential::{CredentialEnv, Credentials};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
-use claviger_policy::{Inputs, ServiceRoute, TrustDomain, compile};
+use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_with};
 use claviger_wire::{
-    Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
+    Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
 };
 
 pub(crate) use at_start::AtStart;
@@ -70,7 +70,12 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
     if !root.has("version") {
         root.missing("version", out).help("write `version = 1`");
     }
-    root.integer("version", 1..=1, out);
+    if let Some(version) = root.integer("version", i64::MIN..=i64::MAX, out)
+        && version.value != 1
+    {
+        out.error(&version.location, "version", format!("this Claviger does not read version `{}`", version.value))
+            .help("write `version = 1`");
+    }
     let trust_domain = root.required_string("trust_domain", out).and_then(|text| {
         let parsed = TrustDomain::parse(&text.value);
         if let Err(error) = &parsed {
@@ -109,7 +114,7 @@ impl Draft {
     ) -> Option<Compiled> {
         let root = &mut self.root;
         let limits = Limits::take(root, out);
-        let listener_settings = take_listeners(root, out);
+        let listener_settings = take_listeners(root, self.admin.as_ref(), out);
         let (services, shorthands) = services::take(root, out);
         let Some(trust_domain) = self.trust_domain else {
             // Nobody has an identity without it, but a misspelt key of the root is named.
@@ -133,20 +138,16 @@ impl Draft {
             events: env.events.clone(),
             runtime: env.control.clone(),
         };
-        let credentials = Credentials::take(
-            root,
-            shorthands,
-            &credential_env,
-            previous.map(|generation| &generation.credentials),
-            out,
-        );
+        let leases = previous.map(|generation| &generation.credentials);
+        let credentials = Credentials::take(root, shorthands, &credential_env, leases, out);
         let routes: Vec<ServiceRoute> = services.iter().map(|parts| parts.route.clone()).collect();
         let inputs =
             Inputs { trust_domain, services: routes.clone(), credentials: credentials.facts(), generation: number };
-        let policy = compile(root, inputs, out);
-        if let Some(policy) = policy.as_ref().filter(|_| attestors.is_complete()) {
-            asked::check(policy, &attestors, out);
-        }
+        let check = |policy: &Policy, out: &mut Diagnostics| {
+            asked::attestors(policy, &attestors, out);
+            asked::fields(policy, &services, &credentials, out);
+        };
+        let policy = compile_with(root, inputs, check, out);
         let mut watched = vec![self.path.clone()];
         watched.extend(attestors.watched_files());
         watched.extend(services.iter().filter_map(|parts| parts.settings.ca_file.clone()));
@@ -181,8 +182,18 @@ impl Draft {
     }
 }
 
-fn take_listeners(root: &mut Table, out: &mut Diagnostics) -> Vec<ListenerSettings> {
+fn take_listeners(
+    root: &mut Table,
+    admin: Option<&Located<SocketAddr>>,
+    out: &mut Diagnostics,
+) -> Vec<ListenerSettings> {
     let listeners = ListenerSettings::take_all(root, out);
+    if let Some(admin) = admin
+        && let Some(other) = listeners.iter().find(|listener| listener.bind.conflicts(&Bind::Tcp(admin.value)))
+    {
+        let message = format!("`{}` is bound by listener `{}` already", admin.value, other.name);
+        out.error(&admin.location, "admin.bind", message).help("give it a port of its own");
+    }
     if root.names_of("listener").is_empty() {
         out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
             .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");

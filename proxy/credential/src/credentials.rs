@@ -11,6 +11,7 @@ use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 
 use crate::cache::Keeper;
 use crate::digest::Digest;
+use crate::lease::ONLY_FIELD;
 use crate::settings::{self, CredentialSettings};
 use crate::source::SourceEnv;
 use crate::store::{StoreEnv, Stores};
@@ -107,6 +108,14 @@ impl Credentials {
     /// The names of a credential's fields: what `from = "…"` of an injection may say.
     pub fn fields(&self, name: &str) -> Option<&[Arc<str>]> {
         self.keepers.get(name).map(|entry| entry.fields.as_slice())
+    }
+
+    /// Whether a credential has what an injection asks for: the field of that name, or for `None` its only or main one.
+    pub fn has_field(&self, name: &str, field: Option<&str>) -> bool {
+        self.fields(name).is_some_and(|fields| match field {
+            None if fields.len() == 1 => true,
+            _ => fields.iter().any(|known| **known == *field.unwrap_or(ONLY_FIELD)),
+        })
     }
 
     /// A lease of the credential that the grant names: at once, without waiting or allocating, if a good

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use claviger_contract::{Clock, Outbound};
 use claviger_policy::TrustDomain;
-use claviger_policy::document::{Diagnostics, Located, Location, Table, nearest};
+use claviger_policy::document::{Diagnostics, Located, Location, Severity, Table, nearest};
 
 use crate::attestor::{Attestor, NOT_YET, REGISTRY, Take};
 use crate::chain::Chain;
@@ -31,12 +31,15 @@ pub struct Attestors {
     all: Vec<(Arc<str>, Arc<dyn Attestor>)>,
     /// Names of tables that are wrong, which is reported already.
     broken: Vec<String>,
+    /// Whether there was no error in any table.
+    is_complete: bool,
 }
 
 impl Attestors {
     /// Takes the root key `attestor`. Reads the files that it names; makes no call and starts nothing.
     pub fn take(root: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Self {
         let mut all: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
+        let before = errors(out);
         for (name, mut table) in root.named_tables("attestor", out) {
             let Some(take) = find_kind(&mut table, out) else { continue };
             all.extend(take(&name, &mut table, env, out).map(|attestor| (name.value.as_str().into(), attestor)));
@@ -44,7 +47,7 @@ impl Attestors {
         }
         let is_broken = |name: &&String| !all.iter().any(|(known, _)| **known == ***name);
         let broken = root.names_of("attestor").iter().filter(is_broken).cloned().collect();
-        Self { all, env: env.clone(), broken }
+        Self { all, env: env.clone(), broken, is_complete: errors(out) == before }
     }
 
     /// The attestors that a listener's `authenticate` names, in order. `key` is the listener's dotted key, for
@@ -68,7 +71,7 @@ impl Attestors {
 
     /// Whether every table was right, so that what is not known here is nowhere.
     pub fn is_complete(&self) -> bool {
-        self.broken.is_empty()
+        self.is_complete
     }
 
     /// Says that there is no attestor of a name.
@@ -122,6 +125,10 @@ impl Attestors {
     pub fn health(&self) -> Vec<(Arc<str>, String)> {
         self.all.iter().flat_map(|(name, it)| it.health().into_iter().map(move |what| (name.clone(), what))).collect()
     }
+}
+
+fn errors(out: &Diagnostics) -> usize {
+    out.iter().filter(|one| one.severity == Severity::Error).count()
 }
 
 /// Takes `kind` and finds who reads the rest of the table.

@@ -1,12 +1,20 @@
-//! What workloads and rules ask of attestors, held against the attestors that there are.
+//! What one part asks of another that it does not know: policy of attestors, injections of credentials.
 
+use std::collections::HashSet;
+
+use claviger_credential::Credentials;
 use claviger_identity::Attestors;
 use claviger_policy::document::{self, Diagnostics};
 use claviger_policy::{Policy, Wanted};
 
+use super::services::ServiceParts;
+
 /// An attestor that is not there, or an attribute that none can yield, never matches: a deny that asks for it would
 /// be silent.
-pub(super) fn check(policy: &Policy, attestors: &Attestors, out: &mut Diagnostics) {
+pub(super) fn attestors(policy: &Policy, attestors: &Attestors, out: &mut Diagnostics) {
+    if !attestors.is_complete() {
+        return;
+    }
     let known = attestors.attribute_names();
     let is_attestor = |name: &str| known.iter().any(|(attestor, _)| **attestor == *name);
     for asked in policy.asked() {
@@ -45,5 +53,36 @@ pub(super) fn check(policy: &Policy, attestors: &Attestors, out: &mut Diagnostic
             }
         };
         out.error(&asked.location, &asked.key, format!("{who} the attribute `{name}`")).help(help);
+    }
+}
+
+/// A field that a credential does not have would fail every request that it is injected into.
+pub(super) fn fields(policy: &Policy, services: &[ServiceParts], credentials: &Credentials, out: &mut Diagnostics) {
+    let mut seen = HashSet::new();
+    for (service, credential, rule) in
+        policy.uses().filter(|(service, credential, _)| seen.insert((*service, *credential)))
+    {
+        let Some(parts) = services.iter().find(|parts| parts.route.name() == service) else { continue };
+        // A credential that is wrong is reported at its own place.
+        let Some(known) = credentials.fields(credential) else { continue };
+        for field in parts.plan.fields().into_iter().filter(|field| !credentials.has_field(credential, *field)) {
+            let known: Vec<&str> = known.iter().map(|name| &**name).collect();
+            let (message, help) = match field {
+                Some(field) => (
+                    format!(
+                        "rule `{rule}` injects the field `{field}` of credential `{credential}`, which has no such field"
+                    ),
+                    match document::nearest(field, known.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("it has `{}`; name one with `from`, or leave `from` out", known.join("`, `")),
+                    },
+                ),
+                None => (
+                    format!("rule `{rule}` injects credential `{credential}`, which has several fields"),
+                    format!("name one of `{}` with `from`", known.join("`, `")),
+                ),
+            };
+            out.error(parts.route.location(), format!("service.{service}.inject"), message).help(help);
+        }
     }
 }

@@ -27,6 +27,10 @@ pub(super) struct PathSlot {
 
 impl PathSlot {
     /// Reads `/bot{credential}`: one mark, and nothing behind its segment.
+    pub(super) fn field(&self) -> &Field {
+        &self.field
+    }
+
     pub(super) fn parse(pattern: &str, placeholder: &str, field: Field) -> Result<Self, &'static str> {
         let Some(segments) = pattern.strip_prefix('/') else { return Err("a path begins with `/`") };
         let mut segments: Vec<&str> = segments.split('/').collect();

@@ -80,6 +80,19 @@ impl InjectionPlan {
         self.placeholders.iter().any(|placeholder| placeholder.body).then_some(self.body_limit)
     }
 
+    /// The fields of a credential that are injected, each once; `None` is its only or main one.
+    pub fn fields(&self) -> Vec<Option<&str>> {
+        let headers = self.headers.iter().map(|slot| &slot.recipe.field);
+        let named = self.query.iter().chain(&self.cookies).map(|slot| &slot.field);
+        let paths = self.paths.iter().map(PathSlot::field);
+        let placeholders = self.placeholders.iter().map(|placeholder| &placeholder.field);
+        let mut fields: Vec<Option<&str>> =
+            headers.chain(named).chain(paths).chain(placeholders).map(Option::as_deref).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
+    }
+
     /// Whether answers go through the echo guard.
     pub fn guards(&self) -> bool {
         self.guard

@@ -28,7 +28,8 @@ pub(super) fn take(table: Option<&mut Table>, _: &StoreEnv<'_>, out: &mut Diagno
         Some(table) => {
             let root = table.string("root", out).map(|root| path::resolve(&root));
             if root.is_none() && table.has("bindings") {
-                out.error(table.location(), table.key_of("bindings"), "names need a `root` that they are relative to")
+                let place = table.place_of("bindings").unwrap_or(table.location());
+                out.error(place, table.key_of("bindings"), "names need a `root` that they are relative to")
                     .help("write `root = \"FOLDER\"`");
             }
             (root, Bindings::take(table, out))

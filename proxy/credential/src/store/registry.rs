@@ -38,7 +38,11 @@ const PLANNED: &[&str] =
     &["vault", "openbao", "aws-secrets-manager", "azure-key-vault", "gcp-secret-manager", "conjur"];
 
 /// All stores of a configuration by name.
-pub(crate) struct Stores(BTreeMap<String, Taken>);
+pub(crate) struct Stores {
+    all: BTreeMap<String, Taken>,
+    /// Names of tables that are wrong, which is reported already.
+    broken: Vec<String>,
+}
 
 impl Stores {
     /// Takes the root key `store`.
@@ -52,7 +56,9 @@ impl Stores {
         for (kind, take) in KINDS {
             stores.entry((*kind).to_owned()).or_insert_with(|| take(None, env, out));
         }
-        Self(stores)
+        let is_broken = |name: &&String| !stores.contains_key(*name);
+        let broken = root.names_of("store").iter().filter(is_broken).cloned().collect();
+        Self { all: stores, broken }
     }
 
     /// Parses a reference, finds its store and checks the name.
@@ -66,9 +72,12 @@ impl Stores {
                 return None;
             }
         };
-        let Some(Taken { store, .. }) = self.0.get(reference.store()) else {
+        let Some(Taken { store, .. }) = self.all.get(reference.store()) else {
+            if self.broken.iter().any(|name| name == reference.store()) {
+                return None;
+            }
             let message = format!("there is no store `{}`", reference.store());
-            let help = match nearest(reference.store(), self.0.keys().map(String::as_str)) {
+            let help = match nearest(reference.store(), self.all.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "`sealed`, `env` and `file` are there; others are defined as `[store.NAME]`".to_owned(),
             };
@@ -86,7 +95,7 @@ impl Stores {
 
     /// What a handle's value depends on besides the value itself.
     pub(crate) fn digest_of(&self, handle: &SecretHandle) -> Vec<u8> {
-        let store = self.0.get(handle.reference.store()).map(|taken| taken.digest).unwrap_or_default();
+        let store = self.all.get(handle.reference.store()).map(|taken| taken.digest).unwrap_or_default();
         [&store[..], handle.reference.to_string().as_bytes(), b"\0", handle.name.as_bytes()].concat()
     }
 }

@@ -60,8 +60,13 @@ impl Algorithm {
 /// Takes `algorithms`; absent: all of them.
 pub(crate) fn take(table: &mut Table, out: &mut Diagnostics) -> Vec<Algorithm> {
     let key = table.key_of("algorithms");
+    let place = table.location().clone();
     let Some(names) = table.strings("algorithms", out) else { return Algorithm::all() };
     let mut algorithms = Vec::new();
+    if names.is_empty() {
+        out.error(&place, key.clone(), "the list is empty, so that no token is ever good")
+            .help("leave the key out for all algorithms");
+    }
     for name in names {
         if let Some(algorithm) = Algorithm::named(&name.value) {
             algorithms.push(algorithm);

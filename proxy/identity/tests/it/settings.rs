@@ -69,7 +69,7 @@ fn errors_have_places_and_help() {
             "3:10",
             "signs tokens for everybody",
         ),
-        ("too much leeway", format!("{JWT}leeway = \"1h\"\n"), "7:10", "it is not from 0s to 300s"),
+        ("too much leeway", format!("{JWT}leeway = \"1h\"\n"), "7:10", "`3600s` is not from 0s to 300s"),
         (
             "a requirement without values",
             format!("{JWT}require = {{ a = [] }}\n"),

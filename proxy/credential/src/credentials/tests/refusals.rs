@@ -105,7 +105,7 @@ async fn what_is_wrong_with_a_store() {
     );
     one(
         "[store.v]\nkind = \"file\"\nbindings = { a = [\"h\"] }",
-        "claviger.toml:1:1: error: `store.v.bindings`: names need a `root` that they are relative to\n  help: write `root = \"FOLDER\"`",
+        "claviger.toml:3:12: error: `store.v.bindings`: names need a `root` that they are relative to\n  help: write `root = \"FOLDER\"`",
     );
     one(
         "[store.v]\nkind = \"env\"\nbindings = { \"A*B\" = [\"h\"] }",

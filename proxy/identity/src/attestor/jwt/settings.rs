@@ -191,7 +191,11 @@ fn bounded(
     let Some(written) = table.duration(name, out) else { return default };
     if !range.contains(&written.value) {
         let (least, most) = (range.start().as_secs(), range.end().as_secs());
-        out.error(&written.location, table.key_of(name), format!("it is not from {least}s to {most}s"));
+        out.error(
+            &written.location,
+            table.key_of(name),
+            format!("`{}s` is not from {least}s to {most}s", written.value.as_secs()),
+        );
     }
     written.value
 }
