@@ -222,6 +222,26 @@ async fn promise_9_stalled_bodies_and_answers_end() {
     assert_eq!((&finished["code"], &finished["request_bytes"]), (&"idle_timeout".into(), &4.into()));
 }
 
+/// What moves is not idle, however long it takes: an upload that drips, and an answer that lets the client wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_and_answers_that_move_are_left_alone() {
+    let answer = handler(|request: Request<Incoming>| async move {
+        let size = request.into_body().collect().await.unwrap().to_bytes().len();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Response::new(full(size.to_string()))
+    });
+    let (world, _origin, proxy) = world_with(answer, "", "[limits]\nbody_idle_timeout = \"1s\"\n").await;
+    let drip = stream::unfold(0, |count| async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (count < 20).then(|| (Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"x"))), count + 1))
+    });
+    let request = client().post(proxy.gateway("/api/v1/x")).bearer_auth(world.token("app"));
+    let answer = request.body(reqwest::Body::wrap(StreamBody::new(drip))).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.text().await.unwrap(), "20");
+    assert_eq!(proxy.records("finished", 1)[0]["code"], "ok");
+}
+
 /// An upstream that takes connections and says nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn promise_9_an_upstream_that_does_not_shake_hands_ends() {
