@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::server::Core;
-use crate::trail::Watch;
+use crate::watch::Watch;
 
 /// A body that waits is polled at least this often by its own timer; one that was not is stalled.
 const UNWATCHED: Duration = Duration::from_secs(3);

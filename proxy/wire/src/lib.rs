@@ -27,6 +27,7 @@ mod settings;
 mod trail;
 mod trust;
 mod upstream;
+mod watch;
 
 pub use address::{AddressGuard, AddressRefused};
 pub use authority::{InterceptionAuthority, InterceptionRoot};

@@ -21,8 +21,9 @@ use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::Limits;
-use crate::trail::{Ending, Trail, Watch};
+use crate::trail::{Ending, Trail};
 use crate::upstream::Answered;
+use crate::watch::Watch;
 use crate::{body_facts, head, intercept};
 
 /// Answers one request; never fails, for a refusal is an answer too.
