@@ -5,3 +5,4 @@ mod design;
 mod example;
 mod keys;
 mod prepared;
+mod wrong;
