@@ -1,8 +1,9 @@
 //! How bytes move: listeners, interception, the request pipeline, upstream connections.
 //!
-//! A request's life stands in [`pipeline`], on one screen. Data cores (one thread and runtime each)
-//! own accept, pipeline and upstream connections; nothing is shared between them on the request path
-//! but an atomically swapped [`Generation`].
+//! A request's life stands in `pipeline.rs`, on one screen. Data cores (one thread and runtime each)
+//! own accept, pipeline and upstream connections. What they share on the request path is swapped or
+//! counted atomically: the running [`Generation`] with its leases and leaves, names that were resolved,
+//! and metrics.
 
 mod address;
 mod authority;
