@@ -109,8 +109,8 @@ impl App {
         }
         let cores = cores.unwrap_or_else(os::cores).max(1);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger = Ledger::start(draft.ledger.clone(), clock.clone(), cores)
-            .map_err(|error| Failure::doing("start the ledger")(&error))?;
+        let ledger =
+            Ledger::start(draft.ledger.clone(), clock.clone(), cores).map_err(|error| Failure::with_causes(&error))?;
         let registry = prometheus::Registry::new();
         let counted = Counted::new(ledger.clone(), &registry).map_err(unregistered)?;
         let env = Env { events: counted, clock, ..idle_env(&control)? };

@@ -11,6 +11,7 @@ use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 
 use crate::cache::Keeper;
 use crate::digest::Digest;
+use crate::guard;
 use crate::lease::ONLY_FIELD;
 use crate::settings::{self, CredentialSettings};
 use crate::source::SourceEnv;
@@ -57,6 +58,8 @@ struct Entry {
     digest: Digest,
     facts: CredentialFacts,
     fields: Vec<Arc<str>>,
+    /// Those whose value, as it was at load, is too short for answers to be searched for it.
+    short: Vec<Arc<str>>,
 }
 
 /// How often stores are asked whether a value changed.
@@ -118,6 +121,14 @@ impl Credentials {
         })
     }
 
+    /// Whether the value of a field is too short for answers to be searched for it, which a guarded service refuses.
+    pub fn is_too_short(&self, name: &str, field: Option<&str>) -> bool {
+        self.keepers.get(name).is_some_and(|entry| match (field, entry.fields.as_slice()) {
+            (None, [only]) => entry.short.contains(only),
+            _ => entry.short.iter().any(|short| **short == *field.unwrap_or(ONLY_FIELD)),
+        })
+    }
+
     /// A lease of the credential that the grant names: at once, without waiting or allocating, if a good
     /// one is held; else it is minted once for all who wait.
     pub fn lease(&self, name: &str, grant: &Grant, attested: &Attested) -> LeaseAnswer {
@@ -160,6 +171,9 @@ impl Entry {
             events: env.events.clone(),
             runtime: env.runtime.clone(),
         });
+        let is_short = |(name, value): &(Arc<str>, _)| (!guard::can_guard(value)).then(|| name.clone());
+        let minted = taken.seed.iter().flat_map(|(minted, _)| &minted.fields);
+        let short = minted.filter_map(is_short).collect();
         if let Some((minted, revision)) = taken.seed
             && !keeper.holds(revision)
             && let Ok(lease) = keeper.make_lease(minted, None)
@@ -167,7 +181,7 @@ impl Entry {
             keeper.seed(lease, revision);
         }
         let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
-        Self { keeper, digest, facts, fields: taken.fields }
+        Self { keeper, digest, facts, fields: taken.fields, short }
     }
 }
 

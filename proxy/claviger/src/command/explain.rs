@@ -105,6 +105,6 @@ fn split_url(url: &str) -> Result<(Scheme, Authority, &str), Failure> {
     Ok((scheme, authority, if path.is_empty() { "/" } else { path }))
 }
 
-fn other(error: impl std::fmt::Display) -> Failure {
-    Failure::Other(error.to_string())
+fn other(error: impl std::error::Error) -> Failure {
+    Failure::with_causes(&error)
 }

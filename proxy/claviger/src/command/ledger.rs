@@ -33,8 +33,11 @@ pub(crate) fn run(args: &LedgerArgs) -> Done {
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) => {
-                console::failure(&error.to_string());
-                Ok(ExitCode::from(1))
+                if matches!(output, Output::Json) {
+                    let error = error.to_string();
+                    console::out(&serde_json::json!({ "ok": false, "error": error }).to_string());
+                }
+                Err(other(error))
             }
         },
     }
@@ -72,6 +75,7 @@ fn summary(verified: &VerifyReport) -> String {
 
 fn json(verified: &VerifyReport) -> serde_json::Value {
     serde_json::json!({
+        "ok": true,
         "files": verified.files,
         "records": verified.records,
         "allowed": verified.allowed,
@@ -103,6 +107,6 @@ fn path(args: &LedgerArgs) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::Other("the ledger has no file to read".to_owned()))
 }
 
-fn other(error: impl std::fmt::Display) -> Failure {
-    Failure::Other(error.to_string())
+fn other(error: impl std::error::Error) -> Failure {
+    Failure::with_causes(&error)
 }

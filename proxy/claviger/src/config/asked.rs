@@ -56,7 +56,8 @@ pub(super) fn attestors(policy: &Policy, attestors: &Attestors, out: &mut Diagno
     }
 }
 
-/// A field that a credential does not have would fail every request that it is injected into.
+/// A field that a credential does not have would fail every request that it is injected into; so would a value that
+/// the echo guard cannot look for.
 pub(super) fn fields(policy: &Policy, services: &[ServiceParts], credentials: &Credentials, out: &mut Diagnostics) {
     let mut seen = HashSet::new();
     for (service, credential, rule) in
@@ -83,6 +84,13 @@ pub(super) fn fields(policy: &Policy, services: &[ServiceParts], credentials: &C
                 ),
             };
             out.error(parts.route.location(), format!("service.{service}.inject"), message).help(help);
+        }
+        let is_short = |field: &Option<&str>| credentials.is_too_short(credential, *field);
+        if parts.plan.guards() && parts.plan.fields().iter().any(is_short) {
+            let message = format!("the value of credential `{credential}` is too short to be found in answers");
+            out.error(parts.route.location(), format!("service.{service}.guard"), message).help(
+                "use a value of at least 12 bytes; where it is known never to be reflected, write `guard = false`",
+            );
         }
     }
 }
