@@ -8,6 +8,11 @@ use serde_json::Value;
 /// Variables that `env` stores read.
 const VARIABLES: &[&str] = &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY"];
 
+/// A client that knows no proxy.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(claviger_tests::PATIENCE).build().unwrap()
+}
+
 /// A [`World`] with certificates, bundles and key sets.
 pub(crate) struct Prepared(pub(crate) World);
 
