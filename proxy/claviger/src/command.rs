@@ -75,7 +75,10 @@ pub(crate) type Done = Result<std::process::ExitCode, Failure>;
 
 /// Prints findings; an error among them ends the command.
 pub(crate) fn report(found: &Diagnostics) -> Result<(), Failure> {
-    console::diagnostics(found);
+    // As `check` prints them, whichever part found what first.
+    let mut sorted = found.clone();
+    sorted.sort();
+    console::diagnostics(&sorted);
     let errors = found.iter().filter(|one| one.severity == claviger_policy::document::Severity::Error).count();
     if errors > 0 { Err(Failure::Config(errors)) } else { Ok(()) }
 }

@@ -1,6 +1,7 @@
 //! The configuration over the real binary: what loads, what does not and what is said then, and the commands that
 //! read it.
 
+mod codes;
 mod commands;
 mod design;
 mod example;
