@@ -152,7 +152,9 @@ ops = ["GET,HEAD,POST,PUT /v1/**"]
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Output {
         let mut child =
             self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        // A command that refuses its arguments ends before it reads.
+        let written = child.stdin.take().unwrap().write_all(input.as_bytes());
+        assert!(!written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe));
         child.wait_with_output().unwrap()
     }
 
