@@ -10,8 +10,9 @@ pub fn binary() -> PathBuf {
     BUILT
         .get_or_init(|| {
             let test = std::env::current_exe().unwrap();
-            // target/<profile>/deps/<test>
-            let profile = test.parent().unwrap().parent().unwrap();
+            // target/<profile>/deps/<test>, or target/<profile>/<benchmark>
+            let folder = test.parent().unwrap();
+            let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
             let binary = profile.join("claviger");
             if std::env::var_os("CLAVIGER_TEST_NO_BUILD").is_none() {
                 let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
