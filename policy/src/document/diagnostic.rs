@@ -1,0 +1,141 @@
+//! What is found wrong, where, and what to write instead.
+
+use std::fmt;
+
+use super::source::Location;
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration loads; an operator should look.
+    Warning,
+    /// The configuration does not load.
+    Error,
+}
+
+/// One finding about a configuration: where, which key, what is wrong, what to write instead.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Where; `None` only for what concerns no file, such as a missing one.
+    pub location: Option<Location>,
+    /// The dotted key, as `service.openai.hosts`; empty where no key is meant.
+    pub key: String,
+    /// What is wrong: lower case, no final period, user input in backticks.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
+        }
+        f.write_str(match self.severity {
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
+        })?;
+        if !self.key.is_empty() {
+            write!(f, "`{}`: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects what is found while a configuration is read.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    found: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// An error at a place.
+    pub fn error(
+        &mut self,
+        location: &Location,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.push(Severity::Error, Some(location.clone()), key.into(), message.into())
+    }
+
+    /// A warning at a place.
+    pub fn warning(
+        &mut self,
+        location: &Location,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.push(Severity::Warning, Some(location.clone()), key.into(), message.into())
+    }
+
+    /// An error that no place in a file caused.
+    pub fn error_nowhere(&mut self, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, None, String::new(), message.into())
+    }
+
+    /// All findings, in the order in which they were made.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.found.iter()
+    }
+
+    /// Whether the configuration must not load.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Adds all of `other`.
+    pub fn append(&mut self, mut other: Diagnostics) {
+        self.found.append(&mut other.found);
+    }
+
+    /// Orders by file and place, so that output is stable.
+    pub fn sort(&mut self) {
+        self.found.sort_by_key(|diagnostic| {
+            diagnostic.location.as_ref().map(|location| (location.file().to_owned(), location.span.start))
+        });
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        location: Option<Location>,
+        key: String,
+        message: String,
+    ) -> &mut Diagnostic {
+        let at = self.found.len();
+        self.found.push(Diagnostic { severity, location, key, message, help: None });
+        // The element was pushed on the line above.
+        #[allow(clippy::indexing_slicing, reason = "the index was made by the push above")]
+        &mut self.found[at]
+    }
+}
+
+impl Diagnostic {
+    /// Says what to write instead.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// "did you mean" over the names that would have been right; `None` if nothing is near.
+pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    right
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
