@@ -23,23 +23,54 @@ pub(crate) struct Exchange {
     revoked: Cell<bool>,
     /// Ends the client's connection, which is the only way to end what nobody polls.
     kill: Rc<Notify>,
+    /// Where it stands among the core's, to be given free when it ends.
+    place: usize,
+    places: Rc<RefCell<Places>>,
 }
 
 /// The exchanges of one data core.
 #[derive(Default)]
-pub(crate) struct Exchanges(RefCell<Vec<Weak<Exchange>>>);
+pub(crate) struct Exchanges(Rc<RefCell<Places>>);
+
+/// A place for each exchange that is under way; places are used again.
+#[derive(Default)]
+struct Places {
+    taken: Vec<Option<Weak<Exchange>>>,
+    free: Vec<usize>,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut places = self.places.borrow_mut();
+        if let Some(place) = places.taken.get_mut(self.place) {
+            *place = None;
+            places.free.push(self.place);
+        }
+    }
+}
 
 impl Exchange {
     /// Begins to be looked after.
     pub(crate) fn begin(core: &Core, watch: Watch, kill: Rc<Notify>) -> Rc<Self> {
+        let places = &core.exchanges.0;
+        let free = places.borrow_mut().free.pop();
+        let place = free.unwrap_or_else(|| {
+            let taken = &mut places.borrow_mut().taken;
+            taken.push(None);
+            taken.len() - 1
+        });
         let exchange = Rc::new(Self {
             begun: Instant::now(),
             polled: Cell::new(None),
             watch: RefCell::new(watch),
             revoked: Cell::new(false),
             kill,
+            place,
+            places: places.clone(),
         });
-        core.exchanges.0.borrow_mut().push(Rc::downgrade(&exchange));
+        if let Some(place) = places.borrow_mut().taken.get_mut(place) {
+            *place = Some(Rc::downgrade(&exchange));
+        }
         exchange
     }
 
@@ -60,20 +91,16 @@ impl Exchange {
 impl Exchanges {
     /// Ends what stalls for longer than `limit`, and what is not allowed any more.
     pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
-        // The list is taken out while it is looked through: a watch may run policy, which begins nothing.
-        let mut live = std::mem::take(&mut *self.0.borrow_mut());
+        // Held while it is looked at, so that the places are not borrowed when the last holder lets go.
+        let live: Vec<Rc<Exchange>> = self.0.borrow().taken.iter().flatten().filter_map(Weak::upgrade).collect();
         let now = Instant::now();
-        live.retain(|exchange| {
-            let Some(exchange) = exchange.upgrade() else { return false };
+        for exchange in live {
             let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
             let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.
             if stalled || (!exchange.still_allowed(core) && unpolled >= UNWATCHED) {
                 exchange.kill.notify_waiters();
-                return false;
             }
-            true
-        });
-        self.0.borrow_mut().append(&mut live);
+        }
     }
 }
