@@ -257,3 +257,23 @@ async fn a_body_that_comes_too_late_is_not_sent() {
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body_broken"), "{answer}");
     assert_eq!(origin.seen().len(), 1);
 }
+
+/// Services behind path prefixes share one origin in the client's eyes: a cookie of one would go to the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_passes_only_where_the_service_has_an_origin_of_its_own() {
+    let world = World::new();
+    let answer = handler(|_| async {
+        let mut response = Response::new(full("x"));
+        response.headers_mut().insert("set-cookie", "sid=1; Path=/".parse().unwrap());
+        response
+    });
+    let origin = Origin::start(&world.ca, &["api.test"], &["http/1.1"], answer).await;
+    world.seal("api", &world.canary, &["api.test"]);
+    world.configure(&world.usual(origin.port(), ""));
+    let proxy = world.start();
+    let token = world.token("app");
+    let prefixed = client().get(proxy.gateway("/api/v1/x")).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(prefixed.headers().get("set-cookie"), None);
+    let own = client().get(proxy.gateway("/v1/x")).header("host", "api.test").bearer_auth(&token).send().await.unwrap();
+    assert_eq!(own.headers()["set-cookie"], "sid=1; Path=/");
+}

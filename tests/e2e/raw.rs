@@ -137,6 +137,7 @@ async fn ambiguous_targets_are_refused() {
         "/api/v1/%2fx",
         "/api/v1/%00",
         "/api/v1/%zz",
+        "/api/v1/%c0%ae%c0%ae/x",
         "/api/v1/%",
         "//api/v1/x",
         "/api//v1/x",
