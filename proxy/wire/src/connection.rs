@@ -145,7 +145,7 @@ impl Connection {
             }
         };
         if attested.proof.expires_at.is_some_and(|ends| ends <= self.core.clock.now()) {
-            return Err(Refusal::because(RefusalCode::InvalidIdentity, "expired", "the proof has expired"));
+            return Err(Refusal::because(RefusalCode::InvalidIdentity, "identity_expired", "the proof has expired"));
         }
         let bound = generation.policy.bind(&attested.principal);
         // Another request may have met a newer generation meanwhile; it must not be given this binding.

@@ -261,7 +261,8 @@ proptest! {
         let (masked, count) = run(&guard, chunks);
         let (whole, _) = run(&guard, [text.as_slice()]);
         prop_assert_eq!(&masked, &whole, "the split matters");
-        // The guard knows more forms than the definition here, so it may mask more, never less.
+        // The guard knows more forms than the definition here, so it may mask more, never less. (That no window of
+        // the output equals a form cannot be asked: a value may hold the mask's own character.)
         let least = naive(&forms, &text);
         for (at, byte) in least.iter().enumerate() {
             prop_assert!(*byte == text[at] || masked[at] == b'*', "byte {} shows", at);
@@ -270,8 +271,6 @@ proptest! {
             prop_assert!(*byte == text[at] || *byte == b'*', "byte {} changed", at);
         }
         prop_assert_eq!(masked.len(), text.len());
-        prop_assert!(forms.iter().all(|form| form.iter().all(|byte| *byte == b'*')
-            || !masked.windows(form.len()).any(|window| window == form.as_slice())), "a form survives");
         prop_assert!(count > 0 || masked == text);
     }
 
