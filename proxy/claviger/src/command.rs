@@ -1,12 +1,21 @@
 //! The commands, one file each.
 
+pub(crate) mod analyze;
 pub(crate) mod ca;
 pub(crate) mod check;
+pub(crate) mod configuration;
 pub(crate) mod explain;
+pub(crate) mod fmt;
+pub(crate) mod k8s;
 pub(crate) mod ledger;
 pub(crate) mod quickstart;
+pub(crate) mod resume;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod secret;
+pub(crate) mod suggest;
+pub(crate) mod suspend;
+pub(crate) mod test;
 
 use std::path::PathBuf;
 

@@ -29,6 +29,15 @@ fn main() -> std::process::ExitCode {
         Command::Secret(args) => command::secret::run(&args),
         Command::Ledger(args) => command::ledger::run(&args),
         Command::Ca(args) => command::ca::run(&args),
+        Command::Analyze(args) => command::analyze::run(&args),
+        Command::Test(args) => command::test::run(&args),
+        Command::Suggest(args) => command::suggest::run(&args),
+        Command::Suspend(args) => command::suspend::run(&args),
+        Command::Resume(args) => command::resume::run(&args),
+        Command::Config(args) => command::configuration::run(&args),
+        Command::Schema(args) => command::schema::run(&args),
+        Command::Fmt(args) => command::fmt::run(&args),
+        Command::K8s(args) => command::k8s::run(&args),
         Command::Quickstart(args) => command::quickstart::run(&args),
     };
     match done {

@@ -4,9 +4,16 @@ use std::process::ExitCode;
 
 use claviger_policy::document::Diagnostics;
 
-use crate::cli::CaArgs;
+use crate::cli::ConfigArgs;
 use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console, interception};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct CaArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
 
 pub(crate) fn run(args: &CaArgs) -> Done {
     let path = configuration(&args.config)?;

@@ -6,9 +6,22 @@ use claviger_policy::document::{Diagnostics, Severity};
 use serde::Serialize;
 
 use crate::app;
-use crate::cli::{CheckArgs, Output};
+use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, plural};
 use crate::{config, console};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// How to print the findings
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Warnings fail the check too
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
 
 pub(crate) fn run(args: &CheckArgs) -> Done {
     let path = configuration(&args.config)?;

@@ -8,9 +8,34 @@ use claviger_policy::document::Diagnostics;
 use claviger_policy::{AttributeValue, Attributes, Authority, Context, Principal, Scheme, SpiffeId};
 
 use crate::app;
-use crate::cli::ExplainArgs;
+use crate::cli::ConfigArgs;
 use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The workload's SPIFFE ID
+    #[arg(long = "as", value_name = "SPIFFE_ID", requires = "url")]
+    pub(crate) principal: Option<String>,
+    /// An attested attribute, as `github.ref=refs/heads/main`; may be repeated
+    #[arg(long = "attr", value_name = "NAME=VALUE")]
+    pub(crate) attributes: Vec<String>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) source_ip: Option<std::net::IpAddr>,
+    /// The moment to judge for, in RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The method of the request, or the id of a request that was made
+    #[arg(value_name = "METHOD|REQUEST_ID")]
+    pub(crate) subject: String,
+    /// The URL of the request
+    #[arg(value_name = "URL", requires = "principal")]
+    pub(crate) url: Option<String>,
+}
 
 pub(crate) fn run(args: &ExplainArgs) -> Done {
     match (&args.principal, &args.url) {

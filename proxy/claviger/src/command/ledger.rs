@@ -6,9 +6,43 @@ use std::process::ExitCode;
 use claviger_ledger::query::{self, Record, VerifyReport};
 use claviger_policy::document::Diagnostics;
 
-use crate::cli::{LedgerAction, LedgerArgs, Output};
+use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, plural, report};
 use crate::{config, console};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The ledger's file or folder, instead of the configuration's
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) path: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) action: LedgerAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerAction {
+    /// Print the last records
+    Tail {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+        /// Go on with new ones
+        #[arg(long, short)]
+        follow: bool,
+        /// How to print them
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Check that no record was changed, removed or reordered
+    Verify {
+        /// How to print the result
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+}
 
 pub(crate) fn run(args: &LedgerArgs) -> Done {
     let path = path(args)?;

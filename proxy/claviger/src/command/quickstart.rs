@@ -19,11 +19,21 @@ use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app;
-use crate::cli::QuickstartArgs;
 use crate::command::quickstart::show::Show;
 use crate::command::quickstart::stage::Stage;
 use crate::command::quickstart::story::Story;
 use crate::command::{Done, Failure};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    /// Write the demo secret into the child's output on purpose, to see that the scan finds it
+    #[arg(long, hide = true)]
+    pub(crate) plant_leak: bool,
+    /// Act as the bundled client (used by the command itself where no other client is installed)
+    #[arg(long, hide = true, num_args = 3, value_names = ["METHOD", "URL", "VIA"])]
+    pub(crate) client: Option<Vec<String>>,
+}
 
 /// What a shell reports for a command that was interrupted.
 const INTERRUPTED: u8 = 130;

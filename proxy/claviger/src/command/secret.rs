@@ -10,9 +10,55 @@ use claviger_credential::SealedStore;
 use claviger_policy::document::Diagnostics;
 use serde::Serialize;
 
-use crate::cli::{Output, SecretAction, SecretArgs};
+use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The state folder, instead of the configuration's
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) action: SecretAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretAction {
+    /// Seal a value, read from the terminal or from stdin, for the hosts of a service
+    Set {
+        /// The name, as in `secret://sealed/NAME`
+        name: String,
+        /// The service whose hosts the value may go to
+        #[arg(long = "for", value_name = "SERVICE", required_unless_present = "hosts")]
+        service: Option<String>,
+        /// A host the value may go to, as `api.example.com` or `*.example.com:8443`; may be repeated
+        #[arg(long = "host", value_name = "HOST", conflicts_with = "service")]
+        hosts: Vec<String>,
+        /// Whom to ask about it
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// List names, hosts, owners and versions; never values
+    List {
+        /// How to print the list
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Seal a new value, for the same hosts and owner; a running proxy takes it up by itself
+    Rotate {
+        /// The name
+        name: String,
+    },
+    /// Remove a value
+    Remove {
+        /// The name
+        name: String,
+    },
+}
 
 pub(crate) fn run(args: &SecretArgs) -> Done {
     let store = SealedStore::open(&state_dir(args)?);

@@ -1,0 +1,17 @@
+//! `claviger config`
+
+use clap::Args;
+
+use crate::cli::ConfigArgs;
+use crate::command::{Done, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigurationArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+pub(crate) fn run(args: &ConfigurationArgs) -> Done {
+    drop(args.config.clone());
+    Err(Failure::Call("this command is not built yet".to_owned()))
+}

@@ -1,0 +1,17 @@
+//! `claviger k8s`
+
+use clap::Args;
+
+use crate::cli::ConfigArgs;
+use crate::command::{Done, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct K8sArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+pub(crate) fn run(args: &K8sArgs) -> Done {
+    drop(args.config.clone());
+    Err(Failure::Call("this command is not built yet".to_owned()))
+}

@@ -1,0 +1,17 @@
+//! `claviger schema`
+
+use clap::Args;
+
+use crate::cli::ConfigArgs;
+use crate::command::{Done, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+pub(crate) fn run(args: &SchemaArgs) -> Done {
+    drop(args.config.clone());
+    Err(Failure::Call("this command is not built yet".to_owned()))
+}
