@@ -1,0 +1,1 @@
+//! Tests of their own target.
