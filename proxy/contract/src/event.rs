@@ -2,6 +2,7 @@
 //! queries, no bodies and no header values in them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use claviger_policy::{Principal, SpiffeId};
@@ -65,8 +66,12 @@ pub struct Decided {
     pub trace: Option<TraceId>,
     /// `[listener.NAME]`.
     pub listener: Arc<str>,
+    /// The client's address; `None` on a Unix socket.
+    pub source_ip: Option<IpAddr>,
     /// Who asked; `None` if nobody could be attested.
     pub principal: Option<Arc<Principal>>,
+    /// The names of the attributes that policy asks for: no other attribute of the principal is recorded.
+    pub asked: Option<Arc<[Arc<str>]>>,
     /// `[service.NAME]`.
     pub service: Option<Arc<str>>,
     /// `[allow.NAME]` or `[deny.NAME]` that decided.
@@ -87,8 +92,10 @@ pub struct Decided {
     pub credential: Option<CredentialStamp>,
     /// The configuration generation that decided.
     pub generation: u64,
-    /// A rule with `enforce = false` that would have changed the verdict.
+    /// What would have changed the verdict if it were enforced: a rule's name, or without a rule the reason's code.
     pub observed: Option<Arc<str>>,
+    /// What the verdict would then have been: `allow`, or the reason's code.
+    pub would: Option<&'static str>,
 }
 
 /// One per request, when its answer has ended or was given up.
@@ -116,6 +123,8 @@ pub struct Finished {
     pub masked: u32,
     /// Sent once more after a 401, under the same grant.
     pub replayed: bool,
+    /// The version of the credential that the answer is for, if it is not the one that `decided` names.
+    pub served_version: Option<Arc<str>>,
 }
 
 /// What befell a credential.
@@ -131,6 +140,10 @@ pub enum CredentialEventKind {
     Invalidated,
     /// The source was unreachable, and the last good value went on serving.
     ServedStale,
+    /// Upstream refused the new value of a rotation (401), and took the previous one: that serves for a while.
+    FellBack,
+    /// Upstream took the new value of a rotation: it serves from now on.
+    Accepted,
 }
 
 impl CredentialEventKind {
@@ -142,6 +155,8 @@ impl CredentialEventKind {
             Self::Failed => "failed",
             Self::Invalidated => "invalidated",
             Self::ServedStale => "served_stale",
+            Self::FellBack => "fell_back",
+            Self::Accepted => "accepted",
         }
     }
 }
@@ -174,6 +189,8 @@ pub struct SystemEvent {
     pub kind: &'static str,
     /// The generation that it concerns.
     pub generation: Option<u64>,
+    /// The digest of that generation's configuration, by which a later reader knows whether it has changed.
+    pub configuration: Option<Arc<str>>,
     /// Who caused it, if a person or workload did.
     pub actor: Option<Arc<str>>,
     /// More, without any secret.

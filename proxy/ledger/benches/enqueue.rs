@@ -32,11 +32,13 @@ fn decided() -> Decided {
         at_ms: 1_795_341_600_000,
         trace: None,
         listener: "egress".into(),
+        source_ip: None,
         principal: Some(Arc::new(Principal {
             id: SpiffeId::parse("spiffe://acme.internal/github/acme/docs").unwrap(),
             attributes: Attributes::default(),
             attested_by: "mesh".into(),
         })),
+        asked: None,
         service: Some("openai".into()),
         rule: Some("docs-llm".into()),
         method: Method::POST,
@@ -48,6 +50,7 @@ fn decided() -> Decided {
         credential: Some(CredentialStamp { name: "openai-research".into(), version: "v3".into() }),
         generation: 7,
         observed: None,
+        would: None,
     }
 }
 
@@ -64,6 +67,7 @@ fn finished() -> Finished {
         response_bytes: 4_096,
         masked: 0,
         replayed: false,
+        served_version: None,
     }
 }
 

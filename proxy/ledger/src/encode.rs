@@ -1,12 +1,24 @@
 //! Events as JSON objects. What a record may say is written out here, field by field.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use claviger_contract::event::{ConnectionEvent, CredentialEvent, Decided, Event, Finished, SystemEvent, Verdict};
+use claviger_policy::{AttributeValue, Principal};
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 /// Longer texts are cut, so that a line has a bounded length.
 const TEXT_MAX: usize = 4_096;
+
+/// A longer value of an attribute is not recorded: a part of it would be taken for the whole.
+const ATTRIBUTE_MAX: usize = 256;
+
+/// Neither is a longer list.
+const ATTRIBUTE_LIST_MAX: usize = 32;
+
+/// No more attributes of one caller than these are recorded.
+const ATTRIBUTES_MAX: usize = 32;
 
 /// Writes events into a buffer; keeps the part of the time that rarely changes.
 #[derive(Debug, Default)]
@@ -113,6 +125,44 @@ impl Serialize for Second {
     }
 }
 
+/// The attributes of a caller that policy asks for; `null` for one that is too long.
+struct Attributes<'a> {
+    principal: &'a Principal,
+    asked: &'a [std::sync::Arc<str>],
+}
+
+impl<'a> Attributes<'a> {
+    /// `None` if there is nothing to say, as in most configurations.
+    fn of(event: &'a Decided) -> Option<Self> {
+        let (principal, asked) = (event.principal.as_deref()?, event.asked.as_deref()?);
+        let any = asked.iter().any(|name| principal.attributes.get(name).is_some());
+        any.then_some(Self { principal, asked })
+    }
+}
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let known = |name: &'_ std::sync::Arc<str>| Some((name.clone(), self.principal.attributes.get(name)?));
+        for (name, value) in self.asked.iter().filter_map(known).take(ATTRIBUTES_MAX) {
+            let name = Text(&name);
+            match value {
+                AttributeValue::String(text) if text.len() <= ATTRIBUTE_MAX => map.serialize_entry(&name, &**text)?,
+                AttributeValue::Strings(texts)
+                    if texts.len() <= ATTRIBUTE_LIST_MAX && texts.iter().all(|text| text.len() <= ATTRIBUTE_MAX) =>
+                {
+                    let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+                    map.serialize_entry(&name, &texts)?;
+                }
+                AttributeValue::Integer(value) => map.serialize_entry(&name, value)?,
+                AttributeValue::Boolean(value) => map.serialize_entry(&name, value)?,
+                AttributeValue::String(_) | AttributeValue::Strings(_) => map.serialize_entry(&name, &())?,
+            }
+        }
+        map.end()
+    }
+}
+
 fn text(text: &Option<impl AsRef<str>>) -> Option<Text<'_>> {
     text.as_ref().map(|text| Text(text.as_ref()))
 }
@@ -134,6 +184,10 @@ struct DecidedFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attested_by: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Attributes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<Text<'a>>,
@@ -151,17 +205,21 @@ struct DecidedFields<'a> {
     generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<&'static str>,
 }
 
 impl<'a> From<&'a Decided> for DecidedFields<'a> {
     fn from(event: &'a Decided) -> Self {
-        // Attributes stay out: they may be personal, and the generation's rules say which of them counted.
+        // Attributes that no rule asks for stay out: they may be personal, and nothing rests on them.
         Self {
             id: Hex(event.id.0),
             trace_id: event.trace.map(|trace| Hex(trace.0)),
             listener: Text(&event.listener),
             principal: event.principal.as_ref().map(|principal| Text(principal.id.as_str())),
             attested_by: event.principal.as_ref().map(|principal| Text(&principal.attested_by)),
+            attributes: Attributes::of(event),
+            source_ip: event.source_ip,
             service: text(&event.service),
             rule: text(&event.rule),
             method: Text(event.method.as_str()),
@@ -179,12 +237,13 @@ impl<'a> From<&'a Decided> for DecidedFields<'a> {
                 .map(|stamp| CredentialField { name: Text(&stamp.name), version: Text(&stamp.version) }),
             generation: event.generation,
             observed: text(&event.observed),
+            would: event.would,
         }
     }
 }
 
 #[derive(Serialize)]
-struct FinishedFields {
+struct FinishedFields<'a> {
     id: Hex,
     code: &'static str,
     /// Absent if the client was sent none.
@@ -199,10 +258,12 @@ struct FinishedFields {
     response_bytes: u64,
     masked: u32,
     replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_version: Option<Text<'a>>,
 }
 
-impl From<&Finished> for FinishedFields {
-    fn from(event: &Finished) -> Self {
+impl<'a> From<&'a Finished> for FinishedFields<'a> {
+    fn from(event: &'a Finished) -> Self {
         Self {
             id: Hex(event.id.0),
             code: event.code,
@@ -214,6 +275,7 @@ impl From<&Finished> for FinishedFields {
             response_bytes: event.response_bytes,
             masked: event.masked,
             replayed: event.replayed,
+            served_version: text(&event.served_version),
         }
     }
 }
@@ -255,6 +317,8 @@ struct SystemFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Text<'a>>,
@@ -262,7 +326,13 @@ struct SystemFields<'a> {
 
 impl<'a> From<&'a SystemEvent> for SystemFields<'a> {
     fn from(event: &'a SystemEvent) -> Self {
-        Self { kind: event.kind, generation: event.generation, actor: text(&event.actor), detail: text(&event.detail) }
+        Self {
+            kind: event.kind,
+            generation: event.generation,
+            configuration: text(&event.configuration),
+            actor: text(&event.actor),
+            detail: text(&event.detail),
+        }
     }
 }
 

@@ -240,7 +240,14 @@ mod tests {
         let ledger = Ledger::start(LedgerSettings::new(folder.path()), Arc::new(SystemClock), 1).unwrap();
         for round in 1..=2 {
             wait_until("the writer is idle", || ledger.gate.is_sleeping());
-            let event = SystemEvent { at_ms: 0, kind: "started", generation: None, actor: None, detail: None };
+            let event = SystemEvent {
+                at_ms: 0,
+                kind: "started",
+                generation: None,
+                configuration: None,
+                actor: None,
+                detail: None,
+            };
             ledger.emit(Event::System(event));
             wait_until("the event is written", || ledger.stats().records == round);
         }

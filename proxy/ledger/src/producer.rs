@@ -164,6 +164,7 @@ impl Drop for Open {
             response_bytes: 0,
             masked: 0,
             replayed: false,
+            served_version: None,
         };
         ring.push(Entry::Finished(aborted));
     }

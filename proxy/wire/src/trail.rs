@@ -47,7 +47,9 @@ impl Trail {
                 at_ms: connection.core.clock.now_ms(),
                 trace: trace_id(&head.headers),
                 listener: connection.listener.settings.name.clone(),
+                source_ip: connection.peer_ip,
                 principal: None,
+                asked: None,
                 service: None,
                 rule: None,
                 method: head.method.clone(),
@@ -59,6 +61,7 @@ impl Trail {
                 credential: None,
                 generation: generation.number,
                 observed: None,
+                would: None,
             })
         });
         let challenge = if connection.asks_as_proxy() { Challenge::Proxy } else { Challenge::Origin };
@@ -189,6 +192,7 @@ impl Trail {
                 response_bytes: 0,
                 masked: 0,
                 replayed: false,
+                served_version: None,
             },
             started: self.started,
             sent,

@@ -64,11 +64,13 @@ pub(crate) fn decided(id: u128) -> Decided {
         at_ms: NOW_MS,
         trace: None,
         listener: "egress".into(),
+        source_ip: None,
         principal: Some(Arc::new(Principal {
             id: SpiffeId::parse("spiffe://acme.internal/docs").unwrap(),
             attributes: Attributes::default(),
             attested_by: "mesh".into(),
         })),
+        asked: None,
         service: Some("openai".into()),
         rule: Some("docs-llm".into()),
         method: Method::POST,
@@ -80,6 +82,7 @@ pub(crate) fn decided(id: u128) -> Decided {
         credential: Some(CredentialStamp { name: "openai-research".into(), version: "v3".into() }),
         generation: 7,
         observed: None,
+        would: None,
     }
 }
 
@@ -96,11 +99,12 @@ pub(crate) fn finished(id: u128) -> Finished {
         response_bytes: 4_096,
         masked: 0,
         replayed: false,
+        served_version: None,
     }
 }
 
 pub(crate) fn system(kind: &'static str) -> Event {
-    Event::System(SystemEvent { at_ms: NOW_MS, kind, generation: Some(1), actor: None, detail: None })
+    Event::System(SystemEvent { at_ms: NOW_MS, kind, generation: Some(1), configuration: None, actor: None, detail: None })
 }
 
 pub(crate) fn open(core: &CoreLedger, id: u128) -> Open {
