@@ -1,5 +1,9 @@
 //! The admin listener: read-only, and nothing secret to read.
 
+#[allow(dead_code, reason = "the commands that use it are being written")]
+pub(crate) mod client;
+mod settings;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +16,8 @@ use axum::routing::get;
 use claviger_ledger::Ledger;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde::Serialize;
+
+pub(crate) use self::settings::AdminSettings;
 
 /// What the endpoints look at.
 #[derive(Clone)]

@@ -116,7 +116,7 @@ impl App {
         let env = Env { events: counted, clock, ..idle_env(&control)? };
         let at_start = AtStart::of(&draft);
         let state_dir = draft.state_dir.clone();
-        let admin_bind = draft.admin.clone();
+        let admin_bind = draft.admin.bind.clone();
         let make_root = || interception::load_or_create(&state_dir);
         let compiled = draft.compile(&env, 1, make_root, None, &mut found);
         report(&found)?;

@@ -20,6 +20,8 @@ use claviger_wire::{
     Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
 };
 
+use crate::admin::AdminSettings;
+
 pub(crate) use at_start::AtStart;
 pub(crate) use discover::{default_state_dir, discover};
 
@@ -34,8 +36,8 @@ pub(crate) struct Draft {
     pub(crate) state_dir: PathBuf,
     /// The ledger's settings.
     pub(crate) ledger: LedgerSettings,
-    /// The admin listener's address.
-    pub(crate) admin: Option<Located<SocketAddr>>,
+    /// Where the process is looked at and administered.
+    pub(crate) admin: AdminSettings,
     /// Where the keys stand that a process reads once.
     places: at_start::Places,
 }
@@ -89,16 +91,7 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
         None => discover::default_state_dir(),
     };
     let ledger = LedgerSettings::take(&mut root, &state_dir, out);
-    let admin = root.table("admin", out).and_then(|mut admin| {
-        if !admin.has("bind") {
-            admin.missing("bind", out);
-        }
-        let bind = admin.parsed("bind", out, |text| {
-            text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not an address; write it as `127.0.0.1:7071`"))
-        });
-        admin.finish(out);
-        bind
-    });
+    let admin = AdminSettings::take(&mut root, &state_dir, out);
     Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin, places })
 }
 
@@ -114,7 +107,7 @@ impl Draft {
     ) -> Option<Compiled> {
         let root = &mut self.root;
         let limits = Limits::take(root, out);
-        let listener_settings = take_listeners(root, self.admin.as_ref(), out);
+        let listener_settings = take_listeners(root, self.admin.bind.as_ref(), out);
         let (services, shorthands) = services::take(root, out);
         let Some(trust_domain) = self.trust_domain else {
             // Nobody has an identity without it, but a misspelt key of the root is named.

@@ -12,7 +12,7 @@ use super::Draft;
 pub(crate) struct AtStart {
     state_dir: PathBuf,
     ledger: LedgerSettings,
-    admin: Option<SocketAddr>,
+    admin: (Option<SocketAddr>, PathBuf),
 }
 
 /// Where these keys stand; where one is not written, the file.
@@ -31,7 +31,7 @@ impl Places {
 
 impl AtStart {
     pub(crate) fn of(draft: &Draft) -> Self {
-        let admin = draft.admin.as_ref().map(|admin| admin.value);
+        let admin = admin_of(draft);
         Self { state_dir: draft.state_dir.clone(), ledger: draft.ledger.clone(), admin }
     }
 
@@ -60,10 +60,19 @@ impl AtStart {
         if draft.ledger != self.ledger {
             warn(&draft.places.ledger, "ledger");
         }
-        if draft.admin.as_ref().map(|admin| admin.value) != self.admin {
+        // The socket of a state folder moves with it, which is said already.
+        let mut admin = admin_of(draft);
+        if moved && admin.1 == draft.state_dir.join("admin.sock") && self.admin.1 == self.state_dir.join("admin.sock") {
+            admin.1.clone_from(&self.admin.1);
+        }
+        if admin != self.admin {
             warn(&draft.places.admin, "admin");
         }
         draft.state_dir.clone_from(&self.state_dir);
         draft.ledger.clone_from(&self.ledger);
     }
+}
+
+fn admin_of(draft: &Draft) -> (Option<SocketAddr>, PathBuf) {
+    (draft.admin.bind.as_ref().map(|bind| bind.value), draft.admin.socket.clone())
 }
