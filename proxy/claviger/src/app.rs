@@ -1,7 +1,6 @@
 //! The composition root: the only place where the parts are joined.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,14 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::command::{Failure, report};
-use crate::config::{self, AtStart, Env};
+use crate::config::{self, AtStart, Env, Source};
 use crate::observe::Counted;
 use crate::watch::Watcher;
 use crate::{console, interception, os};
 
 /// A running proxy.
 pub(crate) struct App {
-    path: PathBuf,
+    source: Source,
     env: Env,
     at_start: AtStart,
     ledger: Arc<Ledger>,
@@ -95,12 +94,12 @@ impl EventSink for Nowhere {
 
 impl App {
     /// Reads, compiles, binds. Nothing serves unless everything is right.
-    pub(crate) fn start(path: PathBuf, cores: Option<usize>) -> Result<Self, Failure> {
+    pub(crate) fn start(source: Source, cores: Option<usize>) -> Result<Self, Failure> {
         os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
         let mut found = Diagnostics::default();
-        let draft = config::read(&path, &mut found);
+        let draft = config::read(&source, &mut found);
         let Some(draft) = draft else { return Err(refused(&found)) };
         if found.has_errors() {
             // Compiled all the same, for the errors of all parts to be shown together.
@@ -143,7 +142,7 @@ impl App {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
         let app = Self {
-            path,
+            source,
             env,
             at_start,
             ledger,
@@ -189,7 +188,7 @@ impl App {
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
         let number = previous.number + 1;
-        let compiled = config::read(&self.path, &mut found).and_then(|mut draft| {
+        let compiled = config::read(&self.source, &mut found).and_then(|mut draft| {
             self.at_start.keep(&mut draft, &mut found);
             let state_dir = draft.state_dir.clone();
             let make_root = || interception::load_or_create(&state_dir);
@@ -245,6 +244,7 @@ impl App {
             at_ms: self.env.clock.now_ms(),
             kind: "stopped",
             generation: None,
+            configuration: None,
             actor: None,
             detail: None,
         }));
@@ -258,6 +258,7 @@ impl App {
             at_ms: self.env.clock.now_ms(),
             kind,
             generation: Some(self.server.generation().number),
+            configuration: None,
             actor: None,
             detail: detail.map(Into::into),
         }));

@@ -17,7 +17,6 @@ pub(crate) mod suggest;
 pub(crate) mod suspend;
 pub(crate) mod test;
 
-use std::path::PathBuf;
 
 use claviger_policy::document::Diagnostics;
 
@@ -75,7 +74,7 @@ impl Failure {
 }
 
 /// The file that a command is to read.
-pub(crate) fn configuration(args: &ConfigArgs) -> Result<PathBuf, Failure> {
+pub(crate) fn configuration(args: &ConfigArgs) -> Result<config::Source, Failure> {
     config::discover(args.config.as_ref()).map_err(Failure::call)
 }
 

@@ -5,6 +5,8 @@ mod asked;
 mod at_start;
 mod discover;
 mod services;
+mod texts;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,8 @@ use claviger_wire::{
 use crate::admin::AdminSettings;
 
 pub(crate) use at_start::AtStart;
-pub(crate) use discover::{default_state_dir, discover};
+pub(crate) use discover::{Source, default_state_dir, discover};
+use texts::Texts;
 
 /// A file that was read; its parts are taken out of it step by step.
 pub(crate) struct Draft {
@@ -58,16 +61,26 @@ pub(crate) struct Compiled {
     pub(crate) watched: Vec<PathBuf>,
 }
 
-/// Reads a file and takes what concerns the process as a whole.
-pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
-    let text = match std::fs::read_to_string(path) {
+/// The file and all that it includes, as one tree.
+fn load(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Option<Table> {
+    let text = match texts.read(path) {
         Ok(text) => text,
         Err(error) => {
             out.error_nowhere(format!("failed to read `{}`: {error}", path.display()));
             return None;
         }
     };
-    let mut root = document::parse(&SourceFile::new(path.display().to_string(), text), out)?;
+    document::parse(&SourceFile::new(path.display().to_string(), text), out)
+}
+
+/// Reads a file and takes what concerns the process as a whole.
+pub(crate) fn read(source: &Source, out: &mut Diagnostics) -> Option<Draft> {
+    let (mut texts, mut found) = (Texts::default(), Diagnostics::default());
+    let root = load(source.path(), &mut texts, &mut found);
+    // What is wrong with a file that may not be used is nobody's business.
+    trust::admit(source, &texts, out)?;
+    out.append(found);
+    let mut root = root?;
     let places = at_start::Places::of(&root);
     if !root.has("version") {
         root.missing("version", out).help("write `version = 1`");
@@ -92,7 +105,7 @@ pub(crate) fn read(path: &Path, out: &mut Diagnostics) -> Option<Draft> {
     };
     let ledger = LedgerSettings::take(&mut root, &state_dir, out);
     let admin = AdminSettings::take(&mut root, &state_dir, out);
-    Some(Draft { root, path: path.to_owned(), trust_domain, state_dir, ledger, admin, places })
+    Some(Draft { root, path: source.path().to_owned(), trust_domain, state_dir, ledger, admin, places })
 }
 
 impl Draft {
