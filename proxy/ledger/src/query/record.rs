@@ -97,6 +97,9 @@ impl Record {
         if self.fields.get("replayed").and_then(Value::as_bool) == Some(true) {
             f.write_str(" replayed")?;
         }
+        if let Some(version) = self.text("served_version") {
+            write!(f, " served={}", Plain(version))?;
+        }
         Ok(())
     }
 
