@@ -9,6 +9,7 @@
 mod diagnostic;
 mod duplicate;
 mod item;
+mod merge;
 mod parse;
 mod source;
 mod table;
@@ -16,6 +17,7 @@ mod units;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 pub use item::{Item, Value};
+pub use merge::Merge;
 pub use parse::parse;
 pub use source::{Located, Location, SourceFile};
 pub use table::Table;

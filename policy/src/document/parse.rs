@@ -1,6 +1,5 @@
 //! From text to tree.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,13 +50,7 @@ fn convert_table(file: &Arc<SourceFile>, key: String, span: Range<usize>, table:
         .collect();
     // In the order of the file: messages and `claviger fmt` follow the author's order.
     entries.sort_by_key(|entry| entry.name_location.span.start);
-    Table {
-        key,
-        location: Location { file: file.clone(), span },
-        entries,
-        asked: BTreeSet::new(),
-        named: BTreeMap::new(),
-    }
+    Table::of(key, Location { file: file.clone(), span }, entries)
 }
 
 fn convert(file: &Arc<SourceFile>, key: String, value: Spanned<DeValue<'_>>) -> Item {

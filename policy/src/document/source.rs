@@ -9,6 +9,7 @@ pub struct SourceFile {
     name: String,
     pub(super) text: String,
     line_starts: Vec<usize>,
+    team: Option<Arc<str>>,
 }
 
 impl fmt::Debug for SourceFile {
@@ -21,9 +22,29 @@ impl fmt::Debug for SourceFile {
 impl SourceFile {
     /// `name` is what diagnostics cite, usually the path as the user gave it.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        let text = text.into();
+        Self::make(name.into(), text.into(), None)
+    }
+
+    /// A file in which a team speaks (`[team.NAME]`), and not the platform.
+    ///
+    /// Whose a word is hangs on the file that it stands in, so that no part which takes keys can forget to ask.
+    pub fn of_team(name: impl Into<String>, text: impl Into<String>, team: Arc<str>) -> Arc<Self> {
+        Self::make(name.into(), text.into(), Some(team))
+    }
+
+    fn make(name: String, text: String, team: Option<Arc<str>>) -> Arc<Self> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { name: name.into(), text, line_starts })
+        Arc::new(Self { name, text, line_starts, team })
+    }
+
+    /// The text as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The team whose file it is; `None`: the platform's.
+    pub fn team(&self) -> Option<&Arc<str>> {
+        self.team.as_ref()
     }
 
     /// The name that diagnostics cite.
@@ -50,6 +71,11 @@ impl Location {
     /// The file's name as the user knows it.
     pub fn file(&self) -> &str {
         self.file.name()
+    }
+
+    /// The team in whose file this stands; `None`: in one of the platform.
+    pub fn team(&self) -> Option<&Arc<str>> {
+        self.file.team()
     }
 
     /// Line, from 1.

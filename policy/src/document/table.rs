@@ -27,6 +27,18 @@ pub struct Table {
 }
 
 impl Table {
+    pub(super) fn of(key: String, location: Location, entries: Vec<Entry>) -> Self {
+        Self { key, location, entries, asked: BTreeSet::new(), named: BTreeMap::new() }
+    }
+
+    pub(super) fn value_of(&self, name: &str) -> Option<&Value> {
+        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.value)
+    }
+
+    pub(super) fn value_of_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.entries.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.item.value)
+    }
+
     /// The dotted key of this table; empty for the root.
     pub fn key(&self) -> &str {
         &self.key
@@ -179,9 +191,11 @@ impl Table {
     }
 
     /// Takes a table of tables keyed by name: `[service.openai]`, `[service.billing]`, … in file order.
+    ///
+    /// What stands as `x` in a file of a team is named `TEAM/x`, which nothing else can be.
     pub fn named_tables(&mut self, name: &'static str, out: &mut Diagnostics) -> Vec<(Located<String>, Table)> {
         let Some(table) = self.table(name, out) else { return Vec::new() };
-        let names = table.entries.iter().map(|entry| entry.name.clone()).collect();
+        let names = table.entries.iter().map(|entry| qualified(&entry.name, &entry.name_location)).collect();
         self.named.insert(name, names);
         table
             .into_entries()
@@ -192,7 +206,8 @@ impl Table {
                         .help("a name has letters, digits, `-` and `_`, and at most 64 of them");
                     return None;
                 }
-                Some((name, item.into_table(out)?))
+                let value = qualified(&name.value, &name.location);
+                Some((Located { value, location: name.location }, item.into_table(out)?))
             })
             .collect()
     }
@@ -240,6 +255,11 @@ impl Table {
             };
         }
     }
+}
+
+/// The name as all others know it.
+fn qualified(name: &str, place: &Location) -> String {
+    place.team().map_or_else(|| name.to_owned(), |team| format!("{team}/{name}"))
 }
 
 fn is_name(text: &str) -> bool {
