@@ -109,9 +109,15 @@ ops = ["GET,HEAD,POST,PUT /v1/**"]
         self.dir.path()
     }
 
-    /// Writes a file into the folder.
+    /// Puts a file into the folder, whole at once: a proxy that looks at this moment sees the old one or the new one.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        std::fs::write(self.dir.path().join(name), text).unwrap();
+        let path = self.dir.path().join(name);
+        let coming = self.dir.path().join(format!(".coming-{}~", name.replace('/', "-")));
+        std::fs::write(&coming, text).unwrap();
+        if let Ok(present) = std::fs::metadata(&path) {
+            std::fs::set_permissions(&coming, present.permissions()).unwrap();
+        }
+        std::fs::rename(coming, path).unwrap();
     }
 
     /// Writes `claviger.toml`.
