@@ -35,3 +35,4 @@ pub use principal::{
 };
 pub use service::{HostPattern, HostPatternError, ServiceRoute};
 pub use target::{Authority, Host, PATH_AND_QUERY_MAX, PathMode, Scheme, Target, TargetError};
+pub use workload::IdPattern;

@@ -24,7 +24,7 @@ pub(crate) struct Workload {
 
 /// A SPIFFE ID in which `*` is one segment and a trailing `**` is the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IdPattern {
+pub struct IdPattern {
     pub(crate) domain: TrustDomain,
     /// `None`: the ID of the trust domain itself.
     pub(crate) path: Option<PathPattern>,
@@ -40,7 +40,11 @@ pub(crate) enum Attested {
 }
 
 impl IdPattern {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads `spiffe://DOMAIN/PATH`.
+    ///
+    /// # Errors
+    /// What is wrong with the text, in words for whoever wrote it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix("spiffe://") else {
             return Err(format!("`{text}` is not a SPIFFE ID; it starts with `spiffe://`"));
         };
@@ -63,7 +67,8 @@ impl IdPattern {
         Self { domain: domain.clone(), path: PathPattern::parse("/**").ok() }
     }
 
-    pub(crate) fn matches(&self, id: &SpiffeId) -> bool {
+    /// Whether an ID is one of the pattern's.
+    pub fn matches(&self, id: &SpiffeId) -> bool {
         id.trust_domain() == self.domain.as_str()
             && match &self.path {
                 Some(pattern) => pattern.matches(id.path()),
