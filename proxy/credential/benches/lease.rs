@@ -25,7 +25,7 @@ fn lease(criterion: &mut Criterion) {
     let joined = joined::Joined::load(folder.path(), runtime.handle().clone(), &text);
     let grant = joined.grant("api.test");
     criterion.bench_function("lease/hit", |bencher| {
-        bencher.iter(|| joined.credentials.lease(black_box("key-7"), &grant, &joined.attested));
+        bencher.iter(|| joined.credentials.lease(black_box("key-7"), &grant, &joined.attested, true));
     });
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod flight;
+mod overlap;
 mod slot;
 
 use std::sync::Arc;
@@ -15,7 +16,11 @@ use claviger_contract::Attested;
 use claviger_contract::event::{CredentialEvent, CredentialEventKind};
 use claviger_contract::{Clock, Event, EventSink};
 use dashmap::DashMap;
+use http::StatusCode;
 
+pub(crate) use self::overlap::Leased;
+pub(crate) use self::overlap::RETRY_MS;
+use self::overlap::{Change, Which};
 use self::slot::{Held, Slot};
 use crate::digest::Digest;
 use crate::error::CredentialError;
@@ -45,6 +50,14 @@ pub(crate) struct Cache {
     keyed: DashMap<Digest, Arc<Slot>>,
 }
 
+/// What was put into a slot.
+struct Installed {
+    kind: CredentialEventKind,
+    lease: Arc<Lease>,
+    /// The version that is kept beside it.
+    previous: Option<Arc<str>>,
+}
+
 /// A credential at work: its source, its cache, and what both need.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -60,21 +73,23 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// A lease for this caller: at once if one is at hand, else when the mint that is under way ends.
-    pub(crate) fn lease(self: &Arc<Self>, caller: &Attested) -> LeaseAnswer {
+    ///
+    /// `replayable`: the request could be sent once more, so that it may try a value that upstream may not know yet.
+    pub(crate) fn lease(self: &Arc<Self>, caller: &Attested, replayable: bool) -> LeaseAnswer {
         let now = self.clock.now_ms();
         match self.source.key(caller) {
-            Key::Shared => self.serve(&self.cache.shared, None, now),
+            Key::Shared => self.serve(&self.cache.shared, None, now, replayable),
             Key::Caller(digest) => {
                 if proof_end_ms(caller).is_some_and(|end| now >= end) {
                     return refuse(CredentialError::ProofEnded(self.name.clone()));
                 }
                 let slot = self.keyed_slot(digest);
-                self.serve(&slot, Some(caller), now)
+                self.serve(&slot, Some(caller), now, replayable)
             }
         }
     }
 
-    fn serve(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) -> LeaseAnswer {
+    fn serve(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64, replayable: bool) -> LeaseAnswer {
         if let Some(held) = slot.held.load().as_ref()
             && now < held.lease.ends_at_ms
         {
@@ -82,9 +97,9 @@ impl Keeper {
             if now >= held.refresh_at_ms {
                 self.refresh(slot, caller, now);
             }
-            return LeaseAnswer::Ready(held.lease.clone());
+            return LeaseAnswer::Ready(held.serving(now, replayable));
         }
-        self.wait(slot, caller, now)
+        self.wait(slot, caller, now, replayable)
     }
 
     fn keyed_slot(&self, digest: Digest) -> Arc<Slot> {
@@ -113,27 +128,74 @@ impl Keeper {
 
     /// Upstream refused the value: the next request mints, unless that was tried shortly before.
     pub(crate) fn invalidate(&self, lease: &Lease) {
-        let slot = match lease.key {
-            Key::Shared => self.cache.shared.clone(),
-            Key::Caller(digest) => match self.cache.keyed.get(&digest) {
-                Some(slot) => slot.clone(),
-                None => return,
-            },
-        };
+        let Some(slot) = self.slot_of(lease) else { return };
         let now = self.clock.now_ms();
         if slot.invalidate(lease, now, INVALIDATION_INTERVAL_MS) {
             self.emit(CredentialEventKind::Invalidated, Some(lease), Some("upstream answered 401".into()));
         }
     }
 
+    /// While a rotation is open: the other value, for a request whose value upstream refused. Never one that is not
+    /// kept any more; for a request that was sent with such a value, the one that serves.
+    pub(crate) fn other(&self, refused: &Lease) -> Option<Arc<Lease>> {
+        let slot = self.slot_of(refused)?;
+        let held = slot.held.load_full()?;
+        let now = self.clock.now_ms();
+        if now >= held.lease.ends_at_ms || held.overlap.as_ref().is_some_and(|overlap| !overlap.turn.may_replay(now)) {
+            return None;
+        }
+        match held.which(&refused.stamp) {
+            None => Some(held.serving(now, false)),
+            Some(Which::Previous) => Some(held.lease.clone()),
+            Some(Which::New) => held.overlap.as_ref().map(|overlap| overlap.previous.clone()),
+        }
+    }
+
+    /// What upstream said to a value while a rotation is open; `replayed`: the request was sent once more, with this one.
+    pub(crate) fn answered(self: &Arc<Self>, lease: &Lease, replayed: bool, status: StatusCode) {
+        let Some(held) = self.slot_of(lease).and_then(|slot| slot.held.load_full()) else { return };
+        let (Some(which), Some(overlap)) = (held.which(&lease.stamp), &held.overlap) else { return };
+        let now = self.clock.now_ms();
+        let change = match replayed {
+            true => overlap.turn.replayed(which, status, now),
+            false => overlap.turn.answered(which, status),
+        };
+        let Some(change) = change else { return };
+        let (kind, lease, detail) = match change {
+            Change::Accepted => (CredentialEventKind::Accepted, held.lease.clone(), None),
+            Change::FellBack => {
+                let detail = format!(
+                    "upstream answered 401 to version `{}`; this one serves, and in {} s the other is tried again",
+                    held.lease.stamp.version,
+                    RETRY_MS / 1_000
+                );
+                (CredentialEventKind::FellBack, overlap.previous.clone(), Some(detail.into()))
+            }
+        };
+        // Rare, and told to people too: not on a data core.
+        let keeper = self.clone();
+        self.runtime.spawn(async move { keeper.emit(kind, Some(&lease), detail) });
+    }
+
+    fn slot_of(&self, lease: &Lease) -> Option<Arc<Slot>> {
+        match lease.key {
+            Key::Shared => Some(self.cache.shared.clone()),
+            Key::Caller(digest) => self.cache.keyed.get(&digest).map(|slot| slot.clone()),
+        }
+    }
+
     /// Puts in a value that was read while the configuration loaded.
-    pub(crate) fn seed(&self, lease: Lease, revision: u64) {
+    pub(crate) fn seed(&self, leased: Leased, revision: u64) {
         let slot = &self.cache.shared;
         let flight = slot.flight();
-        let lease = Arc::new(lease);
-        let kind = self.install(slot, &lease, i64::MAX, revision);
+        let installed = self.install(slot, leased, i64::MAX, revision);
         drop(flight);
-        self.emit(kind, Some(&lease), None);
+        self.tell(installed);
+    }
+
+    /// Whether a rotation is open, so that two values are at hand.
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.cache.shared.held.load().as_ref().is_some_and(|held| held.overlap.is_some())
     }
 
     /// Whether a lease is held for everyone that was read at this revision.
@@ -160,13 +222,32 @@ impl Keeper {
         });
     }
 
-    /// Puts a lease into its slot; the caller holds the slot's lock, and emits the event afterwards.
-    fn install(&self, slot: &Slot, lease: &Arc<Lease>, refresh_at_ms: i64, revision: u64) -> CredentialEventKind {
-        let held = Held { lease: lease.clone(), refresh_at_ms, minted_at_ms: self.clock.now_ms(), revision };
-        match slot.held.swap(Some(Arc::new(held))) {
+    /// Puts a lease into its slot; the caller holds the slot's lock, and [tells](Self::tell) afterwards.
+    fn install(&self, slot: &Slot, leased: Leased, refresh_at_ms: i64, revision: u64) -> Installed {
+        let Leased { lease, mut overlap } = leased;
+        let lease = Arc::new(lease);
+        if let (Some(overlap), Some(former)) = (&mut overlap, slot.held.load().as_ref())
+            && let Some(known) = &former.overlap
+            && (&known.previous.stamp, &former.lease.stamp) == (&overlap.previous.stamp, &lease.stamp)
+        {
+            // Read again for another reason: what is known of the two values stays known.
+            overlap.turn = known.turn.clone();
+        }
+        let previous = overlap.as_ref().map(|overlap| overlap.previous.stamp.version.clone());
+        let held = Held { lease: lease.clone(), refresh_at_ms, minted_at_ms: self.clock.now_ms(), revision, overlap };
+        let kind = match slot.held.swap(Some(Arc::new(held))) {
             Some(_) => CredentialEventKind::Refreshed,
             None => CredentialEventKind::Minted,
-        }
+        };
+        Installed { kind, lease, previous }
+    }
+
+    fn tell(&self, installed: Installed) -> Arc<Lease> {
+        let Installed { kind, lease, previous } = installed;
+        let detail =
+            previous.map(|version| format!("a rotation is open: version `{version}` is kept beside it").into());
+        self.emit(kind, Some(&lease), detail);
+        lease
     }
 
     fn emit(&self, kind: CredentialEventKind, lease: Option<&Lease>, detail: Option<Arc<str>>) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use claviger_contract::{Attested, Clock, EventSink, Outbound};
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
+use http::StatusCode;
 
 use crate::cache::Keeper;
 use crate::digest::Digest;
@@ -131,15 +132,18 @@ impl Credentials {
 
     /// A lease of the credential that the grant names: at once, without waiting or allocating, if a good
     /// one is held; else it is minted once for all who wait.
-    pub fn lease(&self, name: &str, grant: &Grant, attested: &Attested) -> LeaseAnswer {
+    ///
+    /// `replayable`: whether the request could be sent once more after a 401. Only such a one tries a rotated value
+    /// that nobody has seen upstream take.
+    pub fn lease(&self, name: &str, grant: &Grant, attested: &Attested, replayable: bool) -> LeaseAnswer {
         // The binding is checked against the grant's target where the lease is injected.
         let _ = grant;
-        self.lease_for(name, attested)
+        self.lease_for(name, attested, replayable)
     }
 
-    pub(crate) fn lease_for(&self, name: &str, attested: &Attested) -> LeaseAnswer {
+    pub(crate) fn lease_for(&self, name: &str, attested: &Attested, replayable: bool) -> LeaseAnswer {
         match self.keepers.get(name) {
-            Some(entry) => entry.keeper.lease(attested),
+            Some(entry) => entry.keeper.lease(attested, replayable),
             None => {
                 let error = CredentialError::Unknown(name.into());
                 LeaseAnswer::Wait(Box::pin(std::future::ready(Err(error))))
@@ -152,6 +156,24 @@ impl Credentials {
     pub fn invalidate(&self, lease: &Arc<Lease>) {
         if let Some(entry) = self.keepers.get(&lease.stamp.name) {
             entry.keeper.invalidate(lease);
+        }
+    }
+
+    /// Whether a rotation of the credential is open, so that a 401 may be answered by the other value.
+    pub fn is_rotating(&self, name: &str) -> bool {
+        self.keepers.get(name).is_some_and(|entry| entry.keeper.is_rotating())
+    }
+
+    /// Upstream refused a value (401) while a [rotation](Lease::is_rotating) is open: the other one, if it is worth a try.
+    pub fn other(&self, refused: &Lease) -> Option<Arc<Lease>> {
+        self.keepers.get(&refused.stamp.name)?.keeper.other(refused)
+    }
+
+    /// What upstream said to a value while a rotation is open. It decides which of the two serves from now on.
+    /// `replayed`: the request was sent once more, and this is the value that it was sent with then.
+    pub fn answered(&self, lease: &Lease, replayed: bool, status: StatusCode) {
+        if let Some(entry) = self.keepers.get(&lease.stamp.name).filter(|_| lease.rotating) {
+            entry.keeper.answered(lease, replayed, status);
         }
     }
 }
@@ -176,9 +198,9 @@ impl Entry {
         let short = minted.filter_map(is_short).collect();
         if let Some((minted, revision)) = taken.seed
             && !keeper.holds(revision)
-            && let Ok(lease) = keeper.make_lease(minted, None)
+            && let Ok(leased) = keeper.make_lease(minted, None)
         {
-            keeper.seed(lease, revision);
+            keeper.seed(leased, revision);
         }
         let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
         Self { keeper, digest, facts, fields: taken.fields, short }

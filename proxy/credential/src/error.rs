@@ -71,6 +71,23 @@ pub enum StoreError {
     /// A secret without hosts could go nowhere.
     #[error("no host is named for `{0}`: a secret is sealed together with the hosts that it may go to")]
     NoHosts(String),
+    /// A rotation is open, so that two values are kept already.
+    #[error("a rotation of `{name}` is open: the previous value, version `{version}`, is kept")]
+    RotationOpen {
+        /// The secret.
+        name: String,
+        /// The version that is kept.
+        version: Arc<str>,
+    },
+    /// No rotation is open.
+    #[error("no rotation of `{0}` is open")]
+    NoRotation(String),
+    /// The new value is the old one.
+    #[error("the new value of `{0}` is the one in force")]
+    Unchanged(String),
+    /// The secret has changed since it was looked at.
+    #[error("`{0}` was changed by somebody else meanwhile")]
+    Overtaken(String),
     /// The operating system refused.
     #[error("failed to {action} `{}`", path.display())]
     Io {

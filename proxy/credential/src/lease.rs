@@ -27,6 +27,8 @@ pub struct Lease {
     pub(crate) hosts: Vec<BoundHost>,
     pub(crate) guard: Option<Arc<EchoGuard>>,
     pub(crate) renewable: bool,
+    /// One of two values that are both at hand, because a rotation is open.
+    pub(crate) rotating: bool,
     /// For whom it was minted, if not for everyone.
     pub(crate) principal: Option<SpiffeId>,
     /// Where the cache holds it.
@@ -50,6 +52,7 @@ impl Lease {
             hosts,
             guard: (!guard.is_empty()).then(|| Arc::new(guard)),
             renewable: false,
+            rotating: false,
             principal: None,
             key: Key::Shared,
             rendered: RenderedCache::default(),
@@ -74,6 +77,20 @@ impl Lease {
     /// Whether a 401 is worth another mint: `false` for values that are only read.
     pub fn is_renewable(&self) -> bool {
         self.renewable
+    }
+
+    /// Whether a 401 may be worth another try with another value, because a rotation is open.
+    pub fn is_rotating(&self) -> bool {
+        self.rotating
+    }
+
+    /// Looks for the values of both leases in answers to either: while they overlap, both are about.
+    pub(crate) fn share_guard(&mut self, other: &mut Self) {
+        let values: Vec<&Secret> = self.fields.iter().chain(&other.fields).map(|(_, value)| value).collect();
+        let guard = EchoGuard::new(&values);
+        let guard = (!guard.is_empty()).then(|| Arc::new(guard));
+        self.guard.clone_from(&guard);
+        other.guard = guard;
     }
 
     /// A field by name; `None` as name: the only one, or the one called `value`.

@@ -30,4 +30,4 @@ pub use guard::{EchoGuard, EchoScanner};
 pub use injection::{InjectError, Injected, InjectionPlan, inject};
 pub use lease::{Lease, LeaseAnswer, LeaseFuture};
 pub use reference::{ReferenceError, SecretReference};
-pub use store::sealed::{SealedEntry, SealedStore};
+pub use store::sealed::{FormerVersion, Rotate, SealedEntry, SealedStore};

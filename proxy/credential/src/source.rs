@@ -30,6 +30,19 @@ pub(crate) struct Minted {
     pub(crate) hosts: Option<Vec<BoundHost>>,
     /// The store's version; without one, the cache makes a random one.
     pub(crate) version: Option<Arc<str>>,
+    /// What it replaces, while a rotation is open.
+    pub(crate) previous: Option<Replaced>,
+}
+
+/// The values that are being replaced, with the same fields.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub(crate) fields: Vec<(Arc<str>, Secret)>,
+    pub(crate) version: Option<Arc<str>>,
+    /// When the rotation began, in seconds since the Unix epoch.
+    pub(crate) since: i64,
+    /// Whether upstream was seen to take the values that replace them.
+    pub(crate) proven: bool,
 }
 
 /// Makes or reads the value of one credential.

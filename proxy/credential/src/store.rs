@@ -32,8 +32,21 @@ pub(crate) struct Stored {
     pub(crate) hosts: Option<Vec<BoundHost>>,
     /// The store's own version, if it has any.
     pub(crate) version: Option<Arc<str>>,
+    /// The value that this one replaces, while a rotation is open.
+    pub(crate) previous: Option<Previous>,
     /// For the operator, at load.
     pub(crate) warning: Option<String>,
+}
+
+/// A value that is being replaced.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    pub(crate) value: Secret,
+    pub(crate) version: Arc<str>,
+    /// When the rotation began, in seconds since the Unix epoch.
+    pub(crate) since: i64,
+    /// Whether upstream was seen to take the value that replaces it.
+    pub(crate) proven: bool,
 }
 
 /// A place that holds values by name.
@@ -89,7 +102,15 @@ impl SecretHandle {
 
     fn select(&self, stored: Stored) -> Result<Stored, StoreError> {
         match self.reference.field() {
-            Some(field) => Ok(Stored { value: field::select(&stored.value, &self.name, field)?, ..stored }),
+            Some(field) => {
+                let value = field::select(&stored.value, &self.name, field)?;
+                // A former value without the member is none.
+                let previous = stored.previous.and_then(|previous| {
+                    let value = field::select(&previous.value, &self.name, field).ok()?;
+                    Some(Previous { value, ..previous })
+                });
+                Ok(Stored { value, previous, ..stored })
+            }
             None => Ok(stored),
         }
     }

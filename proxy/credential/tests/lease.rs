@@ -87,9 +87,9 @@ fn ready(answer: LeaseAnswer) -> Arc<Lease> {
 async fn a_hit_allocates_nothing() {
     let (_folder, joined) = sealed(&["api.test", "other.test"]);
     let grant = joined.grant("api.test");
-    ready(joined.credentials.lease("key", &grant, &joined.attested));
+    ready(joined.credentials.lease("key", &grant, &joined.attested, true));
     for _ in 0..100 {
-        let (answer, allocations) = count(|| joined.credentials.lease("key", &grant, &joined.attested));
+        let (answer, allocations) = count(|| joined.credentials.lease("key", &grant, &joined.attested, true));
         ready(answer);
         assert_eq!(allocations, 0);
     }
@@ -105,12 +105,12 @@ async fn a_lease_is_injected_where_it_is_bound_whatever_policy_said() {
         let (head, ()) = http::Request::builder().uri("/").body(()).unwrap().into_parts();
         inject(grant, Some(lease), &plan, head, None)
     };
-    let lease = ready(joined.credentials.lease("key", &joined.grant("other.test"), &joined.attested));
+    let lease = ready(joined.credentials.lease("key", &joined.grant("other.test"), &joined.attested, true));
     let injected = send(joined.grant("other.test"), lease).unwrap();
     assert_eq!(injected.headers().get("authorization").unwrap(), "Bearer sk-0123456789abcdef");
     // The same name, sealed for one host only; the policy is the one that allows both.
     let (_other_folder, narrow) = sealed(&["api.test"]);
-    let lease = || ready(narrow.credentials.lease("key", &joined.grant("api.test"), &joined.attested));
+    let lease = || ready(narrow.credentials.lease("key", &joined.grant("api.test"), &joined.attested, true));
     assert!(send(joined.grant("api.test"), lease()).is_ok());
     let refused = send(joined.grant("other.test"), lease()).unwrap_err();
     assert!(matches!(refused, InjectError::NotBound), "{refused:?}");

@@ -71,14 +71,16 @@ async fn pass(
     let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
     let judged = decide(generation, trail, &bound, target, &head, &context, body).await?;
     let mut watch = Watch::new(connection, generation, &judged.grant, judged.facts, context, &attested);
+    // The body first: a value that upstream may not know yet is for a request that can be sent once more.
+    let sent = Rc::new(Sent::default());
+    let keep = || is_rotating(generation, &judged.grant);
+    let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
-    let lease = lease(generation, &judged.grant, &attested).await?;
+    let lease = lease(generation, &judged.grant, &attested, streaming.is_none()).await?;
     let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());
     if guarded {
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    let sent = Rc::new(Sent::default());
-    let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent).await?;
     // A body or a mint may have taken its time: what was allowed then must still be.
     trail.still_holds(&mut watch)?;
     let replay = Replay::keep(lease.as_ref(), &head, whole.as_ref(), streaming.as_ref());
@@ -96,16 +98,20 @@ async fn pass(
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
     };
-    // A credential that upstream no longer takes is minted once more, under the same grant.
+    // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant.
     if answered.response.status() == StatusCode::UNAUTHORIZED
         && let Some(fresh) = renew(generation, &attested, &answered, replay.is_some()).await
         && let Some(replay) = replay
     {
         ending.finished.replayed = true;
+        ending.finished.served_version = Some(fresh.stamp().version.clone());
         answered = match replay.run(connection, generation, service, answered, fresh, &sent).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
+    }
+    if let Some(lease) = answered.lease.as_ref().filter(|lease| lease.is_rotating()) {
+        generation.credentials.answered(lease, ending.finished.replayed, answered.response.status());
     }
     let guard = answered.lease.as_ref().filter(|_| guarded).and_then(|lease| lease.guard()).cloned();
     if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
@@ -168,13 +174,15 @@ async fn decide(
 }
 
 impl Unsent {
-    /// Whole where something must be written into it, streaming otherwise.
+    /// Whole where something must be written into it, or where it is small and may have to be sent once more; else
+    /// streaming.
     async fn split(
         self,
         service: &Service,
         limits: &Limits,
         trail: &mut Trail,
         sent: &Rc<Sent>,
+        keep: impl Fn() -> bool,
     ) -> Result<(Option<Bytes>, Option<SentBody>), Refusal> {
         match self {
             Self::Whole(whole) => Ok((Some(whole), None)),
@@ -189,6 +197,11 @@ impl Unsent {
                         return Err(Refusal::new(RefusalCode::BodyTooLarge, "Content-Length is over `body_max`"));
                     }
                     let idle = limits.body_idle_timeout;
+                    if let Some(size) = kept_size(&incoming).filter(|_| keep())
+                        && trail.buffer(size, limits.buffer_max).is_ok()
+                    {
+                        return Ok((Some(body_facts::read(incoming, size, idle).await?), None));
+                    }
                     Ok((None, Some(SentBody::streaming(incoming, service.body_max, idle, sent.clone()))))
                 }
             },
@@ -196,9 +209,30 @@ impl Unsent {
     }
 }
 
-async fn lease(generation: &Generation, grant: &Grant, attested: &Attested) -> Result<Option<Arc<Lease>>, Refusal> {
+/// Up to this size a body is held for the time of an exchange, while a credential is rotated.
+const KEPT_MAX: usize = 65_536;
+
+/// How long a body is, if it says so and may be held.
+fn kept_size(body: &ClientBody) -> Option<usize> {
+    body.size_hint().exact().and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= KEPT_MAX)
+}
+
+/// Whether a rotation of the credential is open: upstream may refuse one of its values and take the other.
+fn is_rotating(generation: &Generation, grant: &Grant) -> bool {
+    match grant.credential() {
+        CredentialUse::Named(name) => generation.credentials.is_rotating(name),
+        CredentialUse::None => false,
+    }
+}
+
+async fn lease(
+    generation: &Generation,
+    grant: &Grant,
+    attested: &Attested,
+    replayable: bool,
+) -> Result<Option<Arc<Lease>>, Refusal> {
     let CredentialUse::Named(name) = grant.credential() else { return Ok(None) };
-    let lease = match generation.credentials.lease(name, grant, attested) {
+    let lease = match generation.credentials.lease(name, grant, attested, replayable) {
         LeaseAnswer::Ready(lease) => Ok(lease),
         LeaseAnswer::Wait(minting) => minting.await,
     };
@@ -209,13 +243,21 @@ async fn lease(generation: &Generation, grant: &Grant, attested: &Attested) -> R
 
 /// Drops the lease that upstream refused, also where this request cannot be sent again: it would serve nobody. Yields
 /// another, if one is wanted and to be had; else upstream's 401 stands.
+///
+/// While a rotation is open nothing is dropped: there are two values, and the other one may be taken.
 async fn renew(generation: &Generation, attested: &Attested, refused: &Answered, wanted: bool) -> Option<Arc<Lease>> {
-    let stale = refused.lease.as_ref().filter(|lease| lease.is_renewable())?;
+    let stale = refused.lease.as_ref()?;
+    if stale.is_rotating() {
+        return generation.credentials.other(stale).filter(|_| wanted);
+    }
+    if !stale.is_renewable() {
+        return None;
+    }
     generation.credentials.invalidate(stale);
     if !wanted {
         return None;
     }
-    let fresh = lease(generation, &refused.grant, attested).await.ok().flatten()?;
+    let fresh = lease(generation, &refused.grant, attested, true).await.ok().flatten()?;
     (fresh.stamp().version != stale.stamp().version).then_some(fresh)
 }
 
@@ -232,7 +274,7 @@ impl Replay {
         whole: Option<&Bytes>,
         streaming: Option<&SentBody>,
     ) -> Option<Self> {
-        let renewable = lease.is_some_and(|lease| lease.is_renewable());
+        let renewable = lease.is_some_and(|lease| lease.is_renewable() || lease.is_rotating());
         (renewable && streaming.is_none()).then(|| Self { head: head.clone(), whole: whole.cloned() })
     }
 

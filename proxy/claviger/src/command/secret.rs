@@ -75,7 +75,7 @@ pub(crate) fn run(args: &SecretArgs) -> Done {
         }
         SecretAction::List { output } => list(&store, *output)?,
         SecretAction::Rotate { name } => {
-            let entry = store.rotate(name, read_value(name)?).map_err(other)?;
+            let entry = store.rotate(name, read_value(name)?, &claviger_credential::Rotate::default()).map_err(other)?;
             console::out(&format!("rotated `{name}` (version {})", entry.version));
         }
         SecretAction::Remove { name } => {

@@ -7,6 +7,7 @@ use claviger_contract::Attested;
 use claviger_contract::event::{CredentialEventKind, CredentialStamp};
 use tokio::sync::watch;
 
+use super::overlap::{Leased, Overlap, Turn};
 use super::slot::{Failure, Flight, Landing, Slot};
 use super::{Keeper, Key, proof_end_ms, refuse};
 use crate::binding::{BoundHost, intersect, list};
@@ -36,10 +37,16 @@ impl Keeper {
     }
 
     /// Joins the mint under way or starts one; while a failure is fresh, its error is the answer.
-    pub(super) fn wait(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) -> LeaseAnswer {
+    pub(super) fn wait(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        caller: Option<&Attested>,
+        now: i64,
+        replayable: bool,
+    ) -> LeaseAnswer {
         let mut flight = slot.flight();
         // One may have landed since the caller looked.
-        if let Some(lease) = slot.good(now) {
+        if let Some(lease) = slot.serving(now, replayable) {
             return LeaseAnswer::Ready(lease);
         }
         slot.touch(now);
@@ -49,11 +56,14 @@ impl Keeper {
             (None, _) => self.start(slot, &mut flight, caller),
         };
         drop(flight);
-        let keeper = self.clone();
-        LeaseAnswer::Wait(Box::pin(async move { keeper.landed(landing).await }))
+        let (keeper, slot) = (self.clone(), slot.clone());
+        LeaseAnswer::Wait(Box::pin(async move {
+            let lease = keeper.landed(landing).await?;
+            Ok(slot.serving(keeper.clock.now_ms(), replayable).unwrap_or(lease))
+        }))
     }
 
-    async fn landed(&self, mut landing: watch::Receiver<Landing>) -> Result<Arc<Lease>, CredentialError> {
+    pub(super) async fn landed(&self, mut landing: watch::Receiver<Landing>) -> Result<Arc<Lease>, CredentialError> {
         let aborted = || self.failed(Arc::new(SourceError::Aborted));
         let landed = landing.wait_for(Option::is_some).await.map_err(|_| aborted())?.clone();
         let lease = landed.unwrap_or_else(|| Err(aborted()))?;
@@ -78,9 +88,9 @@ impl Keeper {
             let revision = keeper.source.revision();
             let minting = tokio::time::timeout(MINT_TIMEOUT, keeper.source.mint(caller.as_ref()));
             let minted = minting.await.unwrap_or(Err(SourceError::Aborted));
-            let lease = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
+            let leased = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
             // The mint is over before the waiting are told, so that none of them can join it again.
-            let landed = keeper.land(&slot, lease, revision);
+            let landed = keeper.land(&slot, leased, revision);
             sender.send_replace(Some(landed));
         });
         landing
@@ -90,22 +100,21 @@ impl Keeper {
     fn land(
         &self,
         slot: &Slot,
-        lease: Result<Lease, SourceError>,
+        leased: Result<Leased, SourceError>,
         revision: u64,
     ) -> Result<Arc<Lease>, CredentialError> {
         let now = self.clock.now_ms();
-        let lease = lease.and_then(|lease| if now < lease.ends_at_ms { Ok(lease) } else { Err(SourceError::Ended) });
+        let in_time = |leased: Leased| if now < leased.lease.ends_at_ms { Ok(leased) } else { Err(SourceError::Ended) };
+        let leased = leased.and_then(in_time);
         let mut flight = slot.flight();
         flight.end();
-        match lease {
-            Ok(lease) => {
+        match leased {
+            Ok(leased) => {
                 flight.failure = None;
-                let lease = Arc::new(lease);
-                let refresh_at_ms = refresh_at_ms(now, lease.ends_at_ms);
-                let former = self.install(slot, &lease, refresh_at_ms, revision);
+                let refresh_at_ms = refresh_at_ms(now, leased.lease.ends_at_ms);
+                let installed = self.install(slot, leased, refresh_at_ms, revision);
                 drop(flight);
-                self.emit(former, Some(&lease), None);
-                Ok(lease)
+                Ok(self.tell(installed))
             }
             Err(cause) => {
                 let cause = Arc::new(cause);
@@ -135,21 +144,32 @@ impl Keeper {
     }
 
     /// A lease of what was minted: bound to the hosts that both the value and the configuration allow.
-    pub(crate) fn make_lease(&self, minted: Minted, caller: Option<&Attested>) -> Result<Lease, SourceError> {
+    pub(crate) fn make_lease(&self, minted: Minted, caller: Option<&Attested>) -> Result<Leased, SourceError> {
         let hosts = self.narrow(minted.hosts)?;
-        let version = minted.version.unwrap_or_else(|| random_hex().into());
-        let stamp = CredentialStamp { name: self.name.clone(), version };
         let now = self.clock.now_ms();
         let usable_until = minted.expires_at_ms.map(|end| end - (end.saturating_sub(now) / 10).clamp(0, MARGIN_MAX_MS));
-        let ends = usable_until.into_iter().chain(caller.and_then(proof_end_ms));
-        Ok(Lease {
-            expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
-            ends_at_ms: ends.min().unwrap_or(i64::MAX),
-            renewable: self.source.is_renewable(),
-            key: caller.map_or(Key::Shared, |caller| self.source.key(caller)),
-            principal: caller.map(|caller| caller.principal.id.clone()),
-            ..Lease::new(stamp, minted.fields, hosts)
-        })
+        let ends = usable_until.into_iter().chain(caller.and_then(proof_end_ms)).min().unwrap_or(i64::MAX);
+        let lease = |fields, version: Option<Arc<str>>, hosts| {
+            let version = version.unwrap_or_else(|| random_hex().into());
+            let stamp = CredentialStamp { name: self.name.clone(), version };
+            Lease {
+                expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
+                ends_at_ms: ends,
+                renewable: self.source.is_renewable(),
+                key: caller.map_or(Key::Shared, |caller| self.source.key(caller)),
+                principal: caller.map(|caller| caller.principal.id.clone()),
+                ..Lease::new(stamp, fields, hosts)
+            }
+        };
+        let Some(replaced) = minted.previous else {
+            return Ok(Leased { lease: lease(minted.fields, minted.version, hosts), overlap: None });
+        };
+        let mut new = lease(minted.fields, minted.version, hosts.clone());
+        let mut previous = lease(replaced.fields, replaced.version, hosts);
+        new.share_guard(&mut previous);
+        (new.rotating, previous.rotating) = (true, true);
+        let turn = Arc::new(Turn::new(replaced.proven, replaced.since.saturating_mul(1_000), now));
+        Ok(Leased { lease: new, overlap: Some(Overlap { previous: Arc::new(previous), turn }) })
     }
 
     fn narrow(&self, bound: Option<Vec<BoundHost>>) -> Result<Vec<BoundHost>, SourceError> {

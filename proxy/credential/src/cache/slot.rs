@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use claviger_contract::event::CredentialStamp;
 use tokio::sync::watch;
 
+use super::overlap::{Overlap, Which};
 use crate::error::{CredentialError, SourceError};
 use crate::lease::Lease;
 
@@ -20,6 +22,30 @@ pub(super) struct Held {
     pub(super) minted_at_ms: i64,
     /// The source's revision before the value was read.
     pub(super) revision: u64,
+    /// The lease before it, while a rotation is open.
+    pub(super) overlap: Option<Overlap>,
+}
+
+impl Held {
+    /// Whichever of the two values has its turn.
+    pub(super) fn serving(&self, now: i64, replayable: bool) -> Arc<Lease> {
+        match &self.overlap {
+            None => self.lease.clone(),
+            Some(overlap) => match overlap.turn.pick(now, replayable) {
+                Which::New => self.lease.clone(),
+                Which::Previous => overlap.previous.clone(),
+            },
+        }
+    }
+
+    /// Which of the two this is; `None` if it is neither any more.
+    pub(super) fn which(&self, stamp: &CredentialStamp) -> Option<Which> {
+        match &self.overlap {
+            _ if self.lease.stamp == *stamp => Some(Which::New),
+            Some(overlap) if overlap.previous.stamp == *stamp => Some(Which::Previous),
+            Some(_) | None => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +96,12 @@ impl Slot {
     /// The lease, if it may still be handed out.
     pub(super) fn good(&self, now: i64) -> Option<Arc<Lease>> {
         self.held.load().as_ref().filter(|held| now < held.lease.ends_at_ms).map(|held| held.lease.clone())
+    }
+
+    /// As [`good`](Self::good), but whichever value has its turn while a rotation is open.
+    pub(super) fn serving(&self, now: i64, replayable: bool) -> Option<Arc<Lease>> {
+        let held = self.held.load();
+        held.as_ref().filter(|held| now < held.lease.ends_at_ms).map(|held| held.serving(now, replayable))
     }
 
     /// Lets go of a lease that has ended, so that its value is wiped.

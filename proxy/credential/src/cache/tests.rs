@@ -39,7 +39,7 @@ impl Source for Scripted {
         let expires_at_ms = Some(self.clock.now_ms() + lasts_ms.ok_or(SourceError::Aborted)?);
         let number = self.minted.fetch_add(1, Ordering::SeqCst) + 1;
         let fields = vec![("value".into(), Secret::from(format!("token-{number}-canary")))];
-        Ok(Minted { fields, expires_at_ms, hosts: None, version: None })
+        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None })
     }
 
     fn is_renewable(&self) -> bool {
@@ -95,7 +95,7 @@ impl Bench {
     }
 
     fn ask(&self) -> LeaseAnswer {
-        self.keeper.lease(&caller(None))
+        self.keeper.lease(&caller(None), true)
     }
 
     /// The number of the token and whether it was there at once; the code of an error.
@@ -284,7 +284,7 @@ async fn callers_have_leases_of_their_own_that_end_with_their_proofs() {
     bench.let_mint(100);
     let now = START_MS / 1_000;
     let get = async |name: &str, proof_ends: Option<i64>| {
-        let (at_once, lease) = settle(bench.keeper.lease(&caller_named(name, proof_ends))).await;
+        let (at_once, lease) = settle(bench.keeper.lease(&caller_named(name, proof_ends), true)).await;
         lease.map(|lease| (number(&lease), at_once, lease.ends_at_ms - START_MS)).map_err(|error| error.code())
     };
     assert_eq!(get("a", Some(now + 30)).await, Ok((1, false, 30_000)));
@@ -300,7 +300,8 @@ async fn callers_have_leases_of_their_own_that_end_with_their_proofs() {
 async fn the_number_of_callers_is_bounded() {
     let bench = Bench::new(true);
     bench.let_mint(KEYED_MAX * 2);
-    let ask = async |name: usize| settle(bench.keeper.lease(&caller_named(&name.to_string(), None))).await.1.unwrap();
+    let ask =
+        async |name: usize| settle(bench.keeper.lease(&caller_named(&name.to_string(), None), true)).await.1.unwrap();
     for name in 0..KEYED_MAX {
         ask(name).await;
     }

@@ -1,4 +1,5 @@
 mod refusals;
+mod rotation;
 
 use std::fs;
 
@@ -16,6 +17,11 @@ impl World {
     fn seal(&self, name: &str, value: &str, hosts: &[&str]) {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         self.sealed().set(name, Secret::from(value.to_owned()), hosts, None).unwrap();
+    }
+
+    fn rotate(&self, name: &str, value: &str, proven: bool) {
+        let how = crate::Rotate { proven, ..Default::default() };
+        self.sealed().rotate(name, Secret::from(value.to_owned()), &how).unwrap();
     }
 
     fn load_after(&self, text: &str, previous: Option<&Credentials>) -> (Credentials, Diagnostics) {
@@ -56,7 +62,7 @@ impl World {
 }
 
 async fn lease(credentials: &Credentials, name: &str) -> Result<Arc<Lease>, CredentialError> {
-    settle(credentials.lease_for(name, &caller(None))).await.1
+    settle(credentials.lease_for(name, &caller(None), true)).await.1
 }
 
 fn hosts(credentials: &Credentials, name: &str) -> Vec<String> {
@@ -80,7 +86,7 @@ async fn a_sealed_value_is_at_hand_from_the_start() {
     let credentials = world.load("[credential.openai]\nkind = \"static\"\nvalue = \"secret://sealed/openai\"\n");
     assert_eq!(hosts(&credentials, "openai"), ["api.openai.com:443"]);
     assert_eq!(credentials.fields("openai").unwrap(), [Arc::from("value")]);
-    let (at_once, lease) = settle(credentials.lease_for("openai", &caller(None))).await;
+    let (at_once, lease) = settle(credentials.lease_for("openai", &caller(None), true)).await;
     let lease = lease.unwrap();
     assert!(at_once);
     assert_eq!(value(&lease), CANARY);
@@ -214,7 +220,7 @@ async fn a_rotated_secret_is_noticed_without_a_restart() {
     let first = lease(&credentials, "c").await.unwrap();
     assert_eq!(world.events.take(), ["minted"]);
     tick();
-    world.sealed().rotate("x", Secret::from("second-value".to_owned())).unwrap();
+    world.rotate("x", "second-value", false);
     tick();
     // The old value serves until the new one is read.
     let second = until(|| async { lease(&credentials, "c").await.ok().filter(|l| l.stamp() != first.stamp()) }).await;
@@ -264,7 +270,7 @@ async fn a_reload_keeps_the_leases_of_what_stays_the_same() {
     assert_eq!(value(&lease(&changed, "crm").await.unwrap()), "token-2");
     assert!(Arc::ptr_eq(&lease(&changed, "c").await.unwrap(), &fixed));
     // What was rotated meanwhile is new at once.
-    world.sealed().rotate("x", Secret::from("second-value".to_owned())).unwrap();
+    world.rotate("x", "second-value", false);
     let (rotated, _) = world.load_after(&text, Some(&changed));
     assert_eq!(value(&lease(&rotated, "c").await.unwrap()), "second-value");
     assert_eq!(world.issuer.calls(), 2);

@@ -81,6 +81,7 @@ impl Source for OAuth2Source {
             expires_at_ms: Some(asked_at_ms.saturating_add(lifetime_ms)),
             hosts: None,
             version: None,
+            previous: None,
         })
     }
 

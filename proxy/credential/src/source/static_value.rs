@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger_contract::Attested;
+use claviger_contract::{Attested, Secret};
 use claviger_policy::document::{Diagnostics, Located, Table, Value};
 
-use super::{Minted, Source, SourceEnv, Taken};
+use super::{Minted, Replaced, Source, SourceEnv, Taken};
 use crate::binding::{BoundHost, intersect};
 use crate::digest::Digester;
 use crate::error::{SourceError, StoreError};
@@ -45,11 +45,38 @@ fn join_revisions(revisions: impl IntoIterator<Item = u64>) -> u64 {
 
 /// One value for the lease: it may go where all of its fields may.
 fn join(read: Vec<(Arc<str>, Stored)>) -> Minted {
-    let versions: Option<Vec<&str>> = read.iter().map(|(_, stored)| stored.version.as_deref()).collect();
-    let version = versions.map(|versions| versions.join(".").into());
+    let version = join_versions(read.iter().map(|(_, stored)| stored.version.as_deref()));
     let hosts = read.iter().filter_map(|(_, stored)| stored.hosts.clone()).reduce(|a, b| intersect(&a, &b));
+    let previous = replaced(&read);
     let fields = read.into_iter().map(|(name, stored)| (name, stored.value)).collect();
-    Minted { fields, expires_at_ms: None, hosts, version }
+    Minted { fields, expires_at_ms: None, hosts, version, previous }
+}
+
+fn join_versions<'a>(versions: impl Iterator<Item = Option<&'a str>>) -> Option<Arc<str>> {
+    versions.collect::<Option<Vec<_>>>().map(|versions| versions.join(".").into())
+}
+
+/// The fields as they were before the rotations that are open; those that are not rotated stay as they are.
+fn replaced(read: &[(Arc<str>, Stored)]) -> Option<Replaced> {
+    let open = || read.iter().filter_map(|(_, stored)| stored.previous.as_ref());
+    let since = open().map(|previous| previous.since).max()?;
+    let fields = read.iter().map(|(name, stored)| {
+        let value = stored.previous.as_ref().map_or(&stored.value, |previous| &previous.value);
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a second lease holds the value too, and is wiped as the first is"
+        )]
+        let value = Secret::new(value.expose().to_vec());
+        (name.clone(), value)
+    });
+    let version = |stored: &'_ Stored| stored.previous.as_ref().map(|previous| previous.version.clone());
+    let versions: Vec<_> = read.iter().map(|(_, stored)| version(stored).or_else(|| stored.version.clone())).collect();
+    Some(Replaced {
+        fields: fields.collect(),
+        version: join_versions(versions.iter().map(Option::as_deref)),
+        since,
+        proven: open().all(|previous| previous.proven),
+    })
 }
 
 /// Takes `value`: a reference, or a table of named ones.

@@ -52,5 +52,6 @@ impl SecretStore for EnvStore {
 fn read(name: &str, found: Option<OsString>, bindings: Option<&Bindings>) -> Result<Stored, StoreError> {
     let value = Secret::new(found.ok_or_else(|| StoreError::NotFound(name.to_owned()))?.into_vec());
     check_length(name, value.len())?;
-    Ok(Stored { value, hosts: bindings.map(|bindings| bindings.hosts(name)), version: None, warning: None })
+    let hosts = bindings.map(|bindings| bindings.hosts(name));
+    Ok(Stored { value, hosts, version: None, previous: None, warning: None })
 }

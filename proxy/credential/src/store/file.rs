@@ -60,7 +60,13 @@ impl SecretStore for FileStore {
 
     fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>> {
         let hosts = self.bindings.as_ref().map(|bindings| bindings.hosts(name));
-        Some(read(&self.path(name)).map(|(value, warning)| Stored { value, hosts, version: None, warning }))
+        Some(read(&self.path(name)).map(|(value, warning)| Stored {
+            value,
+            hosts,
+            version: None,
+            previous: None,
+            warning,
+        }))
     }
 
     fn revision(&self, name: &str) -> u64 {

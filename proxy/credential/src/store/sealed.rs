@@ -7,6 +7,7 @@
 mod envelope;
 mod key;
 mod own;
+mod rotation;
 pub(super) mod settings;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use claviger_contract::{Clock, Secret, SystemClock};
 use claviger_policy::document::Location;
 
-use self::envelope::{Envelope, Metadata, Previous};
+use self::envelope::{Envelope, Metadata};
+pub use self::rotation::Rotate;
 use super::{SecretStore, Stored, check_length};
 use crate::binding::BoundHost;
 use crate::digest::random_hex;
@@ -35,8 +37,19 @@ pub struct SealedEntry {
     pub version: Arc<str>,
     /// When this version was sealed, in seconds since the Unix epoch.
     pub created: i64,
-    /// The version before, whose value is kept as well.
-    pub previous: Option<Arc<str>>,
+    /// A probe showed that upstream takes the value.
+    pub proven: bool,
+    /// The version before, whose value is kept as well: a rotation is open, since [`created`](Self::created).
+    pub previous: Option<FormerVersion>,
+}
+
+/// A version whose value is kept while a rotation is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerVersion {
+    /// As in [`SealedEntry::version`].
+    pub version: Arc<str>,
+    /// When it was sealed, in seconds since the Unix epoch, if that is known.
+    pub created: Option<i64>,
 }
 
 /// A folder of sealed secrets and the key to them.
@@ -87,20 +100,13 @@ impl SealedStore {
         check_length(name, value.len())?;
         let _lock = self.lock()?;
         let (version, created) = fresh();
-        let metadata = Metadata { name: name.to_owned(), hosts, owner, version, created };
+        let metadata = Metadata { name: name.to_owned(), hosts, owner, version, created, proven: false };
         self.write(&path, Envelope { metadata, value, previous: None })
     }
 
-    /// Seals a new value; hosts and owner stay, and the former value is kept beside it.
-    pub fn rotate(&self, name: &str, value: Secret) -> Result<SealedEntry, StoreError> {
-        let path = self.path(name)?;
-        check_length(name, value.len())?;
-        let _lock = self.lock()?;
-        let old = self.unseal(name, &path)?;
-        let (version, created) = fresh();
-        let previous = Previous { version: old.metadata.version.clone(), value: old.value };
-        let metadata = Metadata { version, created, ..old.metadata };
-        self.write(&path, Envelope { metadata, value, previous: Some(previous) })
+    /// What is known of one secret.
+    pub fn entry(&self, name: &str) -> Result<SealedEntry, StoreError> {
+        self.unseal(name, &self.path(name)?).map(|envelope| envelope.entry())
     }
 
     /// All secrets, by name. No value leaves the store.
@@ -162,6 +168,17 @@ impl SealedStore {
         check_name(name)?;
         Ok(self.folder.join(format!("{name}.{EXTENSION}")))
     }
+}
+
+fn stored(envelope: Envelope) -> Stored {
+    let Metadata { hosts, version, created, proven, .. } = envelope.metadata;
+    let previous = envelope.previous.map(|previous| super::Previous {
+        value: previous.value,
+        version: previous.version,
+        since: created,
+        proven,
+    });
+    Stored { value: envelope.value, hosts: Some(hosts), version: Some(version), previous, warning: None }
 }
 
 fn fresh() -> (Arc<str>, i64) {
@@ -227,12 +244,7 @@ impl SecretStore for SealedStore {
     }
 
     fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>> {
-        Some(self.path(name).and_then(|path| self.unseal(name, &path)).map(|envelope| Stored {
-            value: envelope.value,
-            hosts: Some(envelope.metadata.hosts),
-            version: Some(envelope.metadata.version),
-            warning: None,
-        }))
+        Some(self.path(name).and_then(|path| self.unseal(name, &path)).map(stored))
     }
 
     fn revision(&self, name: &str) -> u64 {

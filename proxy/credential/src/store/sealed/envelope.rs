@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! claviger-sealed/1\n
-//! {"name":…,"hosts":[…],"owner":…,"version":…,"created":…,"length":…,"previous":{"version":…,"length":…}}\n
+//! {"name":…,"hosts":[…],"owner":…,"version":…,"created":…,"proven":…,"length":…,
+//!  "previous":{"version":…,"created":…,"length":…}}\n
 //! <the value><the previous value>
 //! ```
 //!
@@ -18,26 +19,30 @@ use claviger_contract::Secret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::SealedEntry;
+use super::{FormerVersion, SealedEntry};
 use crate::binding::BoundHost;
 use crate::error::StoreError;
 
 const MAGIC: &[u8] = b"claviger-sealed/1\n";
 
 /// What is sealed with a value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Metadata {
     pub(super) name: String,
     pub(super) hosts: Vec<BoundHost>,
     pub(super) owner: Option<String>,
     pub(super) version: Arc<str>,
     pub(super) created: i64,
+    /// A probe showed that upstream takes the value.
+    pub(super) proven: bool,
 }
 
-/// The value before the last rotation.
+/// The value before the rotation that is open.
 #[derive(Debug)]
 pub(super) struct Previous {
     pub(super) version: Arc<str>,
+    /// Not known of files that an older Claviger wrote.
+    pub(super) created: Option<i64>,
     pub(super) value: Secret,
 }
 
@@ -58,6 +63,8 @@ struct Written {
     owner: Option<String>,
     version: String,
     created: i64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    proven: bool,
     length: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<WrittenPrevious>,
@@ -67,19 +74,25 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenPrevious {
     version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<i64>,
     length: usize,
 }
 
 impl Envelope {
     pub(super) fn entry(&self) -> SealedEntry {
-        let Metadata { name, hosts, owner, version, created } = &self.metadata;
+        let Metadata { name, hosts, owner, version, created, proven } = &self.metadata;
         SealedEntry {
             name: name.clone(),
             hosts: hosts.clone(),
             owner: owner.clone(),
             version: version.clone(),
             created: *created,
-            previous: self.previous.as_ref().map(|previous| previous.version.clone()),
+            proven: *proven,
+            previous: self
+                .previous
+                .as_ref()
+                .map(|previous| FormerVersion { version: previous.version.clone(), created: previous.created }),
         }
     }
 
@@ -103,17 +116,19 @@ impl Envelope {
     }
 
     fn written(&self) -> Written {
-        let Metadata { name, hosts, owner, version, created } = &self.metadata;
-        let previous = self
-            .previous
-            .as_ref()
-            .map(|previous| WrittenPrevious { version: previous.version.to_string(), length: previous.value.len() });
+        let Metadata { name, hosts, owner, version, created, proven } = &self.metadata;
+        let previous = self.previous.as_ref().map(|previous| WrittenPrevious {
+            version: previous.version.to_string(),
+            created: previous.created,
+            length: previous.value.len(),
+        });
         Written {
             name: name.clone(),
             hosts: hosts.iter().map(ToString::to_string).collect(),
             owner: owner.clone(),
             version: version.to_string(),
             created: *created,
+            proven: *proven,
             length: self.value.len(),
             previous,
         }
@@ -144,9 +159,11 @@ impl Envelope {
         let hosts = written.hosts.iter().map(|host| BoundHost::parse(host).ok()).collect::<Option<_>>()?;
         let (value, rest) = values.split_at_checked(written.length)?;
         let previous = match written.previous {
-            Some(previous) if previous.length == rest.len() => {
-                Some(Previous { version: previous.version.into(), value: Secret::new(rest.to_vec()) })
-            }
+            Some(previous) if previous.length == rest.len() => Some(Previous {
+                version: previous.version.into(),
+                created: previous.created,
+                value: Secret::new(rest.to_vec()),
+            }),
             None if rest.is_empty() => None,
             Some(_) | None => return None,
         };
@@ -156,6 +173,7 @@ impl Envelope {
             owner: written.owner,
             version: written.version.into(),
             created: written.created,
+            proven: written.proven,
         };
         Some(Self { metadata, value: Secret::new(value.to_vec()), previous })
     }

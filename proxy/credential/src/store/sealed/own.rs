@@ -25,7 +25,8 @@ impl SealedStore {
         let path = self.own_path(name)?;
         let _lock = self.lock()?;
         let (version, created) = fresh();
-        let metadata = Metadata { name: own_name(name), hosts: Vec::new(), owner: None, version, created };
+        let metadata =
+            Metadata { name: own_name(name), hosts: Vec::new(), owner: None, version, created, proven: false };
         self.write(&path, Envelope { metadata, value, previous: None })?;
         Ok(())
     }

@@ -57,20 +57,109 @@ fn values_of_every_length_and_byte_come_back() {
     check(vec![b'x'; crate::store::VALUE_MAX + 1], "the secret `x` has more than 65536 bytes");
 }
 
+/// A rotation that keeps nothing.
+const AT_ONCE: Rotate = Rotate { expected: None, proven: false, at_once: true };
+
+fn rotate(store: &SealedStore, name: &str, value: &str) -> Result<SealedEntry, StoreError> {
+    store.rotate(name, secret(value), &Rotate::default())
+}
+
+fn previous_value(store: &SealedStore, name: &str) -> Option<String> {
+    read(store, name).unwrap().previous.map(|previous| text(&previous.value))
+}
+
 #[test]
 fn rotation_keeps_hosts_owner_and_the_former_value() {
     let (_folder, store) = store();
     let first = store.set("a/b", secret("one"), hosts(&["h"]), Some("me".to_owned())).unwrap();
-    let second = store.rotate("a/b", secret("second")).unwrap();
+    assert_eq!(previous_value(&store, "a/b"), None);
+    let second = rotate(&store, "a/b", "second").unwrap();
     assert_eq!((&second.hosts, &second.owner), (&first.hosts, &first.owner));
     assert_ne!(second.version, first.version);
-    assert_eq!(second.previous.as_ref(), Some(&first.version));
+    let former = FormerVersion { version: first.version.clone(), created: Some(first.created) };
+    assert_eq!(second.previous, Some(former));
+    assert_eq!(store.entry("a/b").unwrap(), second);
     assert_eq!(text(&read(&store, "a/b").unwrap().value), "second");
-    let former = store.unseal("a/b", &store.path("a/b").unwrap()).unwrap().previous.unwrap();
-    assert_eq!(text(&former.value), "one");
-    let third = store.rotate("a/b", secret("third")).unwrap();
-    assert_eq!(third.previous, Some(second.version), "one former value is kept");
-    assert_eq!(store.rotate("c", secret("x")).unwrap_err().to_string(), "there is no secret `c`");
+    assert_eq!(previous_value(&store, "a/b").as_deref(), Some("one"));
+    assert_eq!(rotate(&store, "c", "x").unwrap_err().to_string(), "there is no secret `c`");
+}
+
+/// The value that works must not be lost to a second rotation.
+#[test]
+fn a_rotation_that_is_open_admits_no_other() {
+    let (_folder, store) = store();
+    let first = store.set("x", secret("one"), hosts(&["h"]), None).unwrap();
+    rotate(&store, "x", "two").unwrap();
+    assert_eq!(
+        rotate(&store, "x", "three").unwrap_err().to_string(),
+        format!("a rotation of `x` is open: the previous value, version `{}`, is kept", first.version)
+    );
+    assert_eq!(previous_value(&store, "x").as_deref(), Some("one"));
+    let (finished, dropped) = store.finish("x").unwrap();
+    assert_eq!((dropped, finished.previous), (first.version, None));
+    assert_eq!((text(&read(&store, "x").unwrap().value).as_str(), previous_value(&store, "x")), ("two", None));
+    rotate(&store, "x", "three").unwrap();
+    assert_eq!(previous_value(&store, "x").as_deref(), Some("two"));
+    // What leaked is not kept, however many values there are.
+    let four = store.rotate("x", secret("four"), &AT_ONCE).unwrap();
+    assert_eq!((four.previous, previous_value(&store, "x")), (None, None));
+}
+
+#[test]
+fn a_rotation_is_taken_back_with_its_version() {
+    let (_folder, store) = store();
+    let first = store.set("x", secret("one"), hosts(&["h"]), None).unwrap();
+    let proven = Rotate { proven: true, ..Rotate::default() };
+    let second = store.rotate("x", secret("two"), &proven).unwrap();
+    assert!(second.proven && read(&store, "x").unwrap().previous.unwrap().proven);
+    let (back, dropped) = store.take_back("x").unwrap();
+    assert_eq!((back, dropped), (first, second.version));
+    assert_eq!((text(&read(&store, "x").unwrap().value).as_str(), previous_value(&store, "x")), ("one", None));
+}
+
+#[test]
+fn what_a_rotation_refuses_changes_nothing() {
+    let (_folder, store) = store();
+    let first = store.set("x", secret("one"), hosts(&["h"]), None).unwrap();
+    let check = |refused: Result<(), StoreError>, expected: &str| {
+        assert_eq!(refused.unwrap_err().to_string(), expected);
+        assert_eq!(store.list().unwrap(), [first.clone()]);
+    };
+    check(rotate(&store, "x", "one").map(drop), "the new value of `x` is the one in force");
+    check(rotate(&store, "x", "").map(drop), "the secret `x` is empty");
+    check(rotate(&store, "../x", "two").map(drop), &store.finish("../x").unwrap_err().to_string());
+    let seen = Rotate { expected: Some("another".into()), ..Rotate::default() };
+    check(store.rotate("x", secret("two"), &seen).map(drop), "`x` was changed by somebody else meanwhile");
+    check(store.finish("x").map(drop), "no rotation of `x` is open");
+    check(store.take_back("x").map(drop), "no rotation of `x` is open");
+    check(store.finish("y").map(drop), "there is no secret `y`");
+    let seen = Rotate { expected: Some(first.version.clone()), ..Rotate::default() };
+    assert!(store.rotate("x", secret("two"), &seen).is_ok());
+}
+
+/// Of several at once one wins, and the value that all of them wanted to replace is kept.
+#[test]
+fn of_rotations_at_once_one_wins() {
+    let (_folder, store) = store();
+    store.set("x", secret("one"), hosts(&["h"]), None).unwrap();
+    let won = std::thread::scope(|scope| {
+        let try_it = |n: usize| {
+            scope.spawn({
+                let store = &store;
+                move || rotate(store, "x", &format!("new-{n}"))
+            })
+        };
+        let tries: Vec<_> = (0..8).map(try_it).collect();
+        let results: Vec<_> = tries.into_iter().map(|one| one.join().unwrap()).collect();
+        assert!(
+            results.iter().all(|result| matches!(result, Ok(_) | Err(StoreError::RotationOpen { .. }))),
+            "{results:?}"
+        );
+        results.into_iter().filter_map(Result::ok).collect::<Vec<_>>()
+    });
+    assert_eq!(won.len(), 1);
+    assert_eq!(previous_value(&store, "x").as_deref(), Some("one"));
+    assert_eq!(store.list().unwrap(), won);
 }
 
 #[test]
@@ -137,7 +226,7 @@ fn a_key_that_others_may_read_is_refused() {
                 "the key file `{path}` may be read by others than its owner (mode {mode:04o}); run `chmod 600 {path}`"
             )
         );
-        assert!(matches!(store.rotate("x", secret("y")), Err(StoreError::Permissions { .. })));
+        assert!(matches!(rotate(&store, "x", "y"), Err(StoreError::Permissions { .. })));
     }
     fs::set_permissions(&store.key_file, fs::Permissions::from_mode(0o400)).unwrap();
     assert!(read(&store, "x").is_ok());
@@ -204,8 +293,9 @@ fn writers_exclude_each_other() {
     std::thread::scope(|scope| {
         for writer in 0..4 {
             let store = &store;
-            scope
-                .spawn(move || (0..5).for_each(|n| drop(store.rotate("x", secret(&format!("{writer}-{n}"))).unwrap())));
+            scope.spawn(move || {
+                (0..5).for_each(|n| drop(store.rotate("x", secret(&format!("{writer}-{n}")), &AT_ONCE).unwrap()))
+            });
         }
         // A reader never sees a part of a file.
         (0..50).for_each(|_| assert!(read(&store, "x").is_ok()));
@@ -218,7 +308,7 @@ fn writers_exclude_each_other() {
 fn nothing_printed_holds_a_value() {
     let (_folder, store) = store();
     let entry = store.set("x", secret(CANARY), hosts(&["h"]), None).unwrap();
-    store.rotate("x", secret(&format!("{CANARY}-2"))).unwrap();
+    rotate(&store, "x", &format!("{CANARY}-2")).unwrap();
     let envelope = store.unseal("x", &store.path("x").unwrap()).unwrap();
     for shown in
         [format!("{entry:?}"), format!("{envelope:?}"), format!("{:?}", read(&store, "x")), format!("{store:?}")]
@@ -253,4 +343,7 @@ fn an_envelope_is_read_strictly() {
     check(&both, "abcde", true);
     check(&both, "abcd", false);
     check(&both, "abcdef", false);
+    check(&both.replace(r#""0","#, r#""0","created":7,"#), "abcde", true);
+    check(&both.replace(r#""0","#, r#""0","created":"7","#), "abcde", false);
+    check(&both.replace(r#""created":0,"#, r#""created":0,"proven":true,"#), "abcde", true);
 }
