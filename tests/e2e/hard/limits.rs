@@ -255,3 +255,78 @@ async fn promise_9_an_upstream_that_does_not_shake_hands_ends() {
     assert_eq!(answer.status(), 504);
     assert!(answer.text().await.unwrap().contains("upstream_timeout"));
 }
+
+/// One caller cannot take the places of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_one_caller_beyond_the_maximum_are_refused_and_others_pass() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opens = gate.clone();
+    let answer = handler(move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Response::new(full("ok"))
+        }
+    });
+    let other = "[workload.other]\nspiffe = \"spiffe://acme.test/ci/other\"\n\
+                 [allow.other-api]\nwho = \"other\"\nto = \"api\"\nops = [\"GET /v1/**\"]\n";
+    let (world, origin, proxy) = world_with(answer, "", &format!("{other}[limits]\ncaller_requests_max = 2\n")).await;
+    let get = async |who: &str| {
+        let answer = client().get(proxy.gateway("/api/v1/x")).bearer_auth(world.token(who)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let held = futures_util::future::join3(get("app"), get("app"), get("other"));
+    let more = async {
+        until("three requests are under way", async || (origin.seen().len() == 3).then_some(())).await;
+        for _ in 0..3 {
+            let (status, body) = get("app").await;
+            assert!(status == 503 && body.contains("overloaded"), "{status} {body}");
+        }
+        opens.add_permits(100);
+    };
+    let ((first, second, third), ()) = futures_util::future::join(held, more).await;
+    assert_eq!((first.0, second.0, third.0), (200, 200, 200));
+    assert_eq!(get("app").await.0, 200, "what was given back can be taken again");
+}
+
+/// Bodies that must be held whole have room for so many bytes together.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_held_have_a_maximum_together() {
+    let (world, origin, _) = world_with(sizes(), "", "").await;
+    let text = world.usual(origin.port(), "[limits]\nbuffer_max = \"100KiB\"\n").replace(
+        "inject = [\"bearer\"]",
+        "inject = [{ placeholder = \"CLAVIGER_KEY\", in = [\"body\"], body_limit = \"64KiB\" }]",
+    );
+    world.configure(&text);
+    let proxy = world.start_with(&["--cores", "1"]);
+    let body = "{\"key\":\"CLAVIGER_KEY\"}";
+    let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let begin = async || {
+        let mut stream = TcpStream::connect(proxy.address("gateway")).await.unwrap();
+        // The slot is in the body, so the proof has a header of its own.
+        let head = head(&world, "POST", &more).replace("Authorization: ", "Proxy-Authorization: ");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body.as_bytes()[..5]).await.unwrap();
+        stream
+    };
+    let status = async |stream: &mut TcpStream| {
+        let mut first = [0; 12];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("an answer").unwrap();
+        String::from_utf8_lossy(&first[9..]).into_owned()
+    };
+    // Both hold or would hold 64 KiB; whichever is second has no room.
+    let mut streams = [begin().await, begin().await];
+    let (one, two) = streams.split_at_mut(1);
+    let refused = tokio::select! {
+        status = status(&mut one[0]) => (0, status),
+        status = status(&mut two[0]) => (1, status),
+    };
+    assert_eq!(refused.1, "503");
+    let held = &mut streams[1 - refused.0];
+    held.write_all(&body.as_bytes()[5..]).await.unwrap();
+    assert_eq!(status(held).await, "200");
+    let mut next = begin().await;
+    next.write_all(&body.as_bytes()[5..]).await.unwrap();
+    assert_eq!(status(&mut next).await, "200", "the room is given back");
+    assert_eq!(origin.seen().len(), 2);
+}

@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 
-use crate::wire::{Outer, Session, connect, denied, root, tcp, tls, until};
+use crate::wire::{Outer, Session, connect, root, tcp, tls, until};
 
 const APP: &str = "/ci/app";
 

@@ -194,13 +194,3 @@ pub(crate) fn memory_kib(pid: u32, which: &str) -> i64 {
     let line = status.lines().find(|line| line.starts_with(which)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
-
-/// The `decided` records that deny, once there are so many.
-pub(crate) async fn denied(proxy: &Proxy, count: usize) -> Vec<serde_json::Value> {
-    until("records of refusals", async || {
-        let records = proxy.records("decided", 0);
-        let denied: Vec<_> = records.into_iter().filter(|record| record["decision"] == "deny").collect();
-        (denied.len() >= count).then_some(denied)
-    })
-    .await
-}
