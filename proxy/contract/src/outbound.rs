@@ -1,6 +1,7 @@
 //! Calls that Claviger makes on its own behalf: token endpoints, key sets, secret stores.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,19 +24,23 @@ pub struct Reach {
 impl Reach {
     /// Takes `allow_addresses` and `ca` (a PEM file) from a table.
     pub fn take(table: &mut Table, out: &mut Diagnostics) -> Self {
+        Self::take_with_file(table, out).0
+    }
+
+    /// As [`take`](Self::take), with the file that `ca` names: what holds a `Reach` is made anew when it changes.
+    pub fn take_with_file(table: &mut Table, out: &mut Diagnostics) -> (Self, Option<PathBuf>) {
         let allow_addresses = take_networks(table, "allow_addresses", out);
-        let ca_pem = table.string("ca", out).and_then(|written| {
-            let file = path::resolve(&written);
-            match std::fs::read(&file) {
-                Ok(pem) => Some(pem.into()),
-                Err(error) => {
-                    let key = table.key_of("ca");
-                    out.error(&written.location, key, format!("failed to read `{}`: {error}", file.display()));
-                    None
-                }
+        let Some(written) = table.string("ca", out) else { return (Self { allow_addresses, ca_pem: None }, None) };
+        let file = path::resolve(&written);
+        let ca_pem = match std::fs::read(&file) {
+            Ok(pem) => Some(pem.into()),
+            Err(error) => {
+                let key = table.key_of("ca");
+                out.error(&written.location, key, format!("failed to read `{}`: {error}", file.display()));
+                None
             }
-        });
-        Self { allow_addresses, ca_pem }
+        };
+        (Self { allow_addresses, ca_pem }, Some(file))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod jwt;
 mod jwt_svid;
+pub(crate) mod locality;
 mod unix_peer;
 mod x509_svid;
 
@@ -44,6 +45,11 @@ pub(crate) enum Evidence {
     Token,
     /// The kernel's word about the peer of a Unix socket.
     UnixPeer,
+    /// That the caller is a neighbour: behind a loopback address or a Unix socket.
+    Locality {
+        /// Whether loopback is known to be the workload's own.
+        is_private: bool,
+    },
 }
 
 /// Verifies one kind of proof.
@@ -55,9 +61,14 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
     /// The names of all attributes that it can yield.
     fn attribute_names(&self) -> Vec<Arc<str>>;
 
-    /// Files that it re-reads by itself when they change.
+    /// Files that it was made of; the configuration is loaded again when one changes.
     fn watched_files(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Whether it reads files again by itself.
+    fn reads_files(&self) -> bool {
+        !self.watched_files().is_empty()
     }
 
     /// Reads its files again if they have changed.
@@ -88,6 +99,28 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
         Verdict::Absent
     }
 
+    /// Judges a caller that nothing but its nearness speaks for.
+    async fn attest_neighbour(&self) -> Verdict {
+        Verdict::Absent
+    }
+
+    /// Whether it would still say of a token what it said when it made this caller. Asked of requests under way when
+    /// keys or the configuration have changed; makes no call. Where nothing can be said, the answer is yes: the proof
+    /// ends by itself.
+    fn still_holds(&self, _attested: &Attested) -> bool {
+        false
+    }
+
+    /// Whether it verifies what only pods of a cluster have.
+    fn is_of_pods(&self) -> bool {
+        false
+    }
+
+    /// The one issuer whose tokens it judges.
+    fn issuer(&self) -> Option<&str> {
+        None
+    }
+
     /// A token that was verified before, while that still holds.
     fn recall_token(&self, _digest: &ProofDigest) -> Option<Attested> {
         None
@@ -108,12 +141,12 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
 pub(crate) type Take = fn(&Located<String>, &mut Table, &IdentityEnv, &mut Diagnostics) -> Option<Arc<dyn Attestor>>;
 
 /// The values of `kind`, and who reads the rest of the table.
-pub(crate) const REGISTRY: &[(&str, Take)] =
-    &[("x509-svid", x509_svid::take), ("jwt", jwt::take), ("jwt-svid", jwt_svid::take), ("unix-peer", unix_peer::take)];
-
-/// Values of `kind` that are meant to come, and what to write until then.
-pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("github-actions", "write `kind = \"jwt\"` with `issuer = \"https://token.actions.githubusercontent.com\"`"),
-    ("gitlab-ci", "write `kind = \"jwt\"` with your GitLab's URL as `issuer`"),
-    ("kubernetes", "write `kind = \"jwt\"` with the cluster's `issuer` and its key set as `jwks` or `jwks_url`"),
+pub(crate) const REGISTRY: &[(&str, Take)] = &[
+    ("x509-svid", x509_svid::take),
+    ("jwt", jwt::take),
+    ("jwt-svid", jwt_svid::take),
+    ("kubernetes", jwt::kubernetes),
+    ("github-actions", jwt::github_actions),
+    ("gitlab-ci", jwt::gitlab_ci),
+    ("unix-peer", unix_peer::take),
 ];

@@ -7,7 +7,7 @@ use claviger_contract::{Clock, Outbound};
 use claviger_policy::TrustDomain;
 use claviger_policy::document::{Diagnostics, Located, Location, Severity, Table, nearest};
 
-use crate::attestor::{Attestor, NOT_YET, REGISTRY, Take};
+use crate::attestor::{Attestor, REGISTRY, Take, locality};
 use crate::chain::Chain;
 use crate::watched::LOOK_EVERY;
 
@@ -40,11 +40,31 @@ impl Attestors {
     pub fn take(root: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Self {
         let mut all: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
         let before = errors(out);
+        let mut neighbours = Vec::new();
         for (name, mut table) in root.named_tables("attestor", out) {
-            let Some(take) = find_kind(&mut table, out) else { continue };
-            all.extend(take(&name, &mut table, env, out).map(|attestor| (name.value.as_str().into(), attestor)));
+            match find_kind(&mut table, out) {
+                Some(Kind::Own(take)) => {
+                    let taken = take(&name, &mut table, env, out);
+                    all.extend(taken.map(|attestor| (name.value.as_str().into(), attestor)));
+                    table.finish(out);
+                }
+                // It names another one, wherever that stands in the file.
+                Some(Kind::Locality) => neighbours.push((name, table)),
+                None => {}
+            }
+        }
+        // What is wrong with one of these is reported already.
+        let is_neighbour = |name: &&String| neighbours.iter().any(|(known, _)| known.value == **name);
+        let others: Vec<String> =
+            root.names_of("attestor").iter().filter(|name| !is_neighbour(name)).cloned().collect();
+        let is_known = |name: &str| others.iter().any(|known| known == name);
+        let mut taken: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
+        for (name, mut table) in neighbours {
+            let attestor = locality::take(&name, &mut table, &all, is_known, out);
+            taken.extend(attestor.map(|attestor| (name.value.as_str().into(), attestor)));
             table.finish(out);
         }
+        all.extend(taken);
         let is_broken = |name: &&String| !all.iter().any(|(known, _)| **known == ***name);
         let broken = root.names_of("attestor").iter().filter(is_broken).cloned().collect();
         Self { all, env: env.clone(), broken, is_complete: errors(out) == before }
@@ -59,7 +79,16 @@ impl Attestors {
                 Some((known, _)) if chain.iter().any(|(before, _)| *before == &**known) => {
                     out.error(&name.location, key, format!("`{}` is there twice", name.value));
                 }
-                Some((known, attestor)) => chain.push((known, attestor.clone())),
+                Some((known, attestor)) => {
+                    let same = |(_, before): &&(&str, Arc<dyn Attestor>)| {
+                        before.issuer().is_some() && before.issuer() == attestor.issuer()
+                    };
+                    if let Some((before, _)) = chain.iter().find(same) {
+                        let wrong = format!("`{known}` is never asked: `{before}` judges all tokens of the issuer");
+                        out.error(&name.location, key, wrong).help("give each a listener of its own, or leave one out");
+                    }
+                    chain.push((known, attestor.clone()));
+                }
                 None if self.broken.contains(&name.value) => {}
                 None => self.unknown(&name.value, &name.location, key, out),
             }
@@ -98,7 +127,7 @@ impl Attestors {
         let watching: Vec<Weak<dyn Attestor>> = self
             .all
             .iter()
-            .filter(|(_, attestor)| !attestor.watched_files().is_empty())
+            .filter(|(_, attestor)| attestor.reads_files())
             .map(|(_, attestor)| Arc::downgrade(attestor))
             .collect();
         if !watching.is_empty() {
@@ -111,7 +140,7 @@ impl Attestors {
         self.all.iter().for_each(|(_, attestor)| attestor.look_at_files());
     }
 
-    /// Files that attestors re-read by themselves when they change (no reload is needed for them).
+    /// Files that the configuration is loaded again for when they change.
     pub fn watched_files(&self) -> Vec<PathBuf> {
         self.all.iter().flat_map(|(_, attestor)| attestor.watched_files()).collect()
     }
@@ -131,18 +160,26 @@ fn errors(out: &Diagnostics) -> usize {
     out.iter().filter(|one| one.severity == Severity::Error).count()
 }
 
+/// Who reads the rest of a table.
+enum Kind {
+    Own(Take),
+    /// Rests on another attestor.
+    Locality,
+}
+
+const LOCALITY: &str = "locality";
+
 /// Takes `kind` and finds who reads the rest of the table.
-fn find_kind(table: &mut Table, out: &mut Diagnostics) -> Option<Take> {
+fn find_kind(table: &mut Table, out: &mut Diagnostics) -> Option<Kind> {
     let kind = table.required_string("kind", out)?;
     if let Some((_, take)) = REGISTRY.iter().find(|(known, _)| *known == kind.value) {
-        return Some(*take);
+        return Some(Kind::Own(*take));
+    }
+    if kind.value == LOCALITY {
+        return Some(Kind::Locality);
     }
     let key = table.key_of("kind");
-    if let Some((_, instead)) = NOT_YET.iter().find(|(known, _)| *known == kind.value) {
-        out.error(&kind.location, key, format!("`{}` is not supported yet", kind.value)).help(*instead);
-        return None;
-    }
-    let all = || REGISTRY.iter().map(|(known, _)| *known);
+    let all = || REGISTRY.iter().map(|(known, _)| *known).chain([LOCALITY]);
     let help = match nearest(&kind.value, all()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("write one of {}", all().collect::<Vec<_>>().join(", ")),

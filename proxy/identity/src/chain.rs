@@ -1,5 +1,6 @@
 //! A listener's attestors, in order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,8 @@ pub struct ConnectionFacts<'a> {
     pub certificates: &'a [CertificateDer<'static>],
     /// Who is at the other end of a Unix socket.
     pub unix_peer: Option<UnixPeer>,
+    /// The client's address; `None`: a Unix socket.
+    pub peer_ip: Option<IpAddr>,
 }
 
 /// The facts of a connection, and what its chain said of them. Kept for its requests.
@@ -28,6 +31,7 @@ pub struct ConnectionFacts<'a> {
 pub struct ConnectionProofs {
     certificates: Arc<[CertificateDer<'static>]>,
     unix_peer: Option<UnixPeer>,
+    is_neighbour: bool,
     /// The chain that gave the verdicts, one for each of its attestors, with the attestor's epoch.
     chain: u64,
     verdicts: Vec<(u64, Verdict)>,
@@ -92,9 +96,19 @@ impl Chain {
         self.has(Evidence::UnixPeer)
     }
 
+    /// Whether nearness can be a proof here, so that nobody else may reach the listener.
+    pub fn takes_neighbours(&self) -> bool {
+        self.attestors.iter().any(|attestor| matches!(attestor.evidence(), Evidence::Locality { .. }))
+    }
+
+    /// Whether nearness can be a proof here though other workloads may share the loopback addresses.
+    pub fn takes_strange_neighbours(&self) -> bool {
+        self.has(Evidence::Locality { is_private: false })
+    }
+
     /// Whether a connection can be a proof without anything in the request.
     pub fn has_connection_attestor(&self) -> bool {
-        self.has(Evidence::Certificate) || self.takes_unix_peer()
+        self.has(Evidence::Certificate) || self.takes_unix_peer() || self.takes_neighbours()
     }
 
     /// Keeps what a connection shows, and judges it. Call once per connection, after the handshake, also after one
@@ -103,6 +117,8 @@ impl Chain {
         let mut proofs = ConnectionProofs {
             certificates: facts.certificates.into(),
             unix_peer: facts.unix_peer.clone(),
+            // Not taken for granted on a loopback listener: a host can be told to route to it from outside.
+            is_neighbour: facts.peer_ip.is_none_or(|address| address.to_canonical().is_loopback()),
             chain: self.id,
             verdicts: Vec::new(),
         };
@@ -121,6 +137,16 @@ impl Chain {
     pub async fn attest(&self, connection: &ConnectionProofs, token: Option<&[u8]>) -> Outcome {
         let mut shown: Option<(claviger_contract::ProofDigest, Option<_>)> = None;
         for (at, attestor) in self.attestors.iter().enumerate() {
+            if matches!(attestor.evidence(), Evidence::Locality { .. }) {
+                if !connection.is_neighbour {
+                    continue;
+                }
+                match attestor.attest_neighbour().await {
+                    Verdict::Attested(attested) => return Outcome::Attested(attested),
+                    Verdict::Refused(error) => return Outcome::Refused(error),
+                    Verdict::Absent => continue,
+                }
+            }
             if attestor.evidence() != Evidence::Token {
                 match self.verdict(at, &**attestor, connection) {
                     Verdict::Attested(attested) => return Outcome::Attested(attested),
@@ -173,12 +199,17 @@ impl Chain {
         }
     }
 
-    /// Whether what the connection itself showed (a certificate, a Unix peer) still makes the caller that it made. Of a
-    /// token nothing is said here: it holds until it ends.
+    /// Whether what made the caller of a request under way would still make it: the certificate or the peer of its
+    /// connection, or its token under the keys of now. Makes no call.
     pub fn still_holds(&self, connection: &ConnectionProofs, attested: &Attested) -> bool {
         let same = |verdict| matches!(verdict, Verdict::Attested(now) if now.principal.id == attested.principal.id);
-        attested.proof.token.is_some()
-            || self.attestors.iter().enumerate().any(|(at, attestor)| same(self.verdict(at, &**attestor, connection)))
+        self.attestors.iter().enumerate().any(|(at, attestor)| match attestor.evidence() {
+            Evidence::Certificate | Evidence::UnixPeer => {
+                attested.proof.token.is_none() && same(self.verdict(at, &**attestor, connection))
+            }
+            Evidence::Token => attested.proof.token.is_some() && attestor.still_holds(attested),
+            Evidence::Locality { .. } => connection.is_neighbour && attestor.still_holds(attested),
+        })
     }
 
     /// Changes whenever an earlier [`Outcome`] may no longer be right though its proof has not ended: a bundle, a
@@ -202,6 +233,8 @@ fn judge(attestor: &dyn Attestor, connection: &ConnectionProofs) -> Verdict {
             attestor.attest_certificates(&connection.certificates)
         }
         (Evidence::UnixPeer, Some(peer)) => attestor.attest_peer(peer),
-        (Evidence::Certificate | Evidence::UnixPeer | Evidence::Token, _) => Verdict::Absent,
+        (Evidence::Certificate | Evidence::UnixPeer | Evidence::Token | Evidence::Locality { .. }, _) => {
+            Verdict::Absent
+        }
     }
 }

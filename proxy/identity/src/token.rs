@@ -8,6 +8,7 @@ pub(crate) mod jws;
 pub(crate) mod key;
 pub(crate) mod key_set;
 pub(crate) mod key_source;
+pub(crate) mod names;
 pub(crate) mod remote;
 pub(crate) mod roca;
 pub(crate) mod template;

@@ -194,7 +194,11 @@ impl Connection {
         if let Some(known) = known.as_ref().filter(|known| known.generation == generation.number) {
             return known.proofs.clone();
         }
-        let facts = ConnectionFacts { certificates: &self.peer.certificates, unix_peer: self.peer.unix.clone() };
+        let facts = ConnectionFacts {
+            certificates: &self.peer.certificates,
+            unix_peer: self.peer.unix.clone(),
+            peer_ip: self.peer_ip,
+        };
         let proofs = Rc::new(chain.attest_connection(&facts));
         *known = Some(Known { generation: generation.number, proofs: proofs.clone(), last: None });
         proofs

@@ -77,6 +77,17 @@ impl Listener {
                 .help("bind to a Unix socket, as `bind = \"unix:claviger.sock\"`");
             return None;
         }
+        if chain.takes_neighbours() && !is_near(&settings.bind) {
+            out.error(place, key, "with a `locality` attestor whoever reaches this listener is the workload itself")
+                .help("bind to a loopback address, as `bind = \"127.0.0.1:7070\"`, or to a Unix socket");
+            return None;
+        }
+        if let Some(strangers) = strangers(&settings).filter(|_| chain.takes_strange_neighbours()) {
+            out.warning(place, &*key, format!("{strangers} is the workload itself here")).help(
+                "bind to a Unix socket with `socket_mode = \"0600\"`; or, where nobody else shares this network or \
+                 socket, write `loopback = \"private\"` at the `locality` attestor",
+            );
+        }
         let verifier = chain.client_verifier();
         if verifier.is_some() && settings.tls.is_none() {
             out.error(place, key, "an `x509-svid` attestor needs `tls` on this listener")
@@ -192,5 +203,26 @@ impl Transport {
             guard: settings.guard.clone(),
             connect: settings.connect.clone(),
         })
+    }
+}
+
+/// Whether only this machine can reach an address.
+fn is_near(bind: &Bind) -> bool {
+    match bind {
+        Bind::Tcp(address) => address.ip().is_loopback(),
+        Bind::Unix(_) => true,
+    }
+}
+
+/// Who else on this machine can reach a listener, in words; `None`: only the user who runs Claviger.
+fn strangers(settings: &ListenerSettings) -> Option<&'static str> {
+    const WRITE_GROUP: u32 = 0o020;
+    const WRITE_OTHER: u32 = 0o002;
+    // To connect to a socket takes write permission.
+    match settings.bind {
+        Bind::Tcp(_) => Some("every process on this host"),
+        Bind::Unix(_) if settings.socket_mode & WRITE_OTHER != 0 => Some("every user of this host"),
+        Bind::Unix(_) if settings.socket_mode & WRITE_GROUP != 0 => Some("every member of the socket's group"),
+        Bind::Unix(_) => None,
     }
 }

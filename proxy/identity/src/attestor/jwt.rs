@@ -1,6 +1,8 @@
 //! `kind = "jwt"`: a token of one issuer (RFC 7519; OpenID Connect, Kubernetes, CI systems).
 
+mod preset;
 mod settings;
+mod tenant;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use claviger_contract::{Attested, Clock, Proof, ProofDigest, Secret};
 use claviger_policy::Principal;
 use serde_json::{Map, Value};
 
+use self::preset::Subject;
 use super::{Attestor, Evidence};
 use crate::IdentityError;
 use crate::token::algorithm::Algorithm;
@@ -21,6 +24,7 @@ use crate::token::remote::RemoteKeys;
 use crate::token::template::Template;
 use crate::token::verified::Verified;
 
+pub(super) use preset::{github_actions, gitlab_ci, kubernetes};
 pub(super) use settings::{take, take_audience, take_times};
 
 /// How many verified tokens are remembered.
@@ -35,8 +39,12 @@ struct Jwt {
     algorithms: Vec<Algorithm>,
     times: Times,
     identity: Template<ClaimPath>,
+    subject: Option<Subject>,
+    is_of_pods: bool,
     conditions: Conditions,
     keys: KeySource,
+    /// Who may serve the keys: read once, so that a change is a matter of a reload.
+    ca_file: Option<PathBuf>,
     verified: Verified<Remembered>,
 }
 
@@ -57,10 +65,11 @@ impl Attestor for Jwt {
     }
 
     fn watched_files(&self) -> Vec<PathBuf> {
-        match &self.keys {
-            KeySource::File(keys) => vec![keys.file().path().to_owned()],
-            KeySource::Remote(_) => Vec::new(),
-        }
+        let keys = match &self.keys {
+            KeySource::File(keys) => Some(keys.file().path().to_owned()),
+            KeySource::Remote(_) => None,
+        };
+        keys.into_iter().chain(self.ca_file.clone()).collect()
     }
 
     fn look_at_files(&self) {
@@ -97,6 +106,25 @@ impl Attestor for Jwt {
         claims.get("iss").and_then(Value::as_str) == Some(self.issuer.as_str())
     }
 
+    fn issuer(&self) -> Option<&str> {
+        Some(&self.issuer)
+    }
+
+    fn is_of_pods(&self) -> bool {
+        self.is_of_pods
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the token is verified once more; nothing of it is shown")]
+    fn still_holds(&self, attested: &Attested) -> bool {
+        let Some(token) = &attested.proof.token else { return false };
+        let Ok(parsed) = jws::parse(token.expose(), Profile::Jwt) else { return false };
+        let Ok(claims) = parsed.claims() else { return false };
+        self.owns_token(&claims)
+            && check_audience(&claims, &self.audience).is_ok()
+            && self.judge(&claims).is_ok_and(|principal| principal.id == attested.principal.id)
+            && self.keys.may_hold(&parsed, &self.algorithms)
+    }
+
     async fn attest_token(&self, token: &[u8], digest: ProofDigest) -> Result<Attested, IdentityError> {
         let parsed = jws::parse(token, Profile::Jwt)?;
         let claims = parsed.claims()?;
@@ -108,17 +136,26 @@ impl Attestor for Jwt {
         check_audience(&claims, &self.audience)?;
         let generation = self.keys.verify(&parsed, &self.algorithms).await?;
 
-        let refused = |detail: String| IdentityError::Refused { attestor: self.name.clone(), detail: detail.into() };
-        if let Some(claim) = self.conditions.unmet(&claims) {
-            return Err(refused(format!("claim `{claim}` has none of the values that `require` names")));
-        }
-        let id = self.identity.expand(|claim| claim.text_of(&claims)).map_err(refused)?;
-        let attributes = self.conditions.attributes(&claims);
-        let principal = Arc::new(Principal { id, attributes, attested_by: self.name.clone() });
+        let principal = Arc::new(self.judge(&claims)?);
         let secret = Some(Secret::new(token.to_vec()));
         let proof = Arc::new(Proof { digest, expires_at: Some(expires_at), token: secret });
         let attested = Attested { principal, proof };
         self.verified.insert(digest.0, Remembered { attested: attested.clone(), generation });
         Ok(attested)
+    }
+}
+
+impl Jwt {
+    /// Who the claims of a genuine token make.
+    fn judge(&self, claims: &Map<String, Value>) -> Result<Principal, IdentityError> {
+        if self.subject.as_ref().is_some_and(|subject| !subject.agrees(claims)) {
+            return Err(IdentityError::Malformed("`sub` is not what the other claims say"));
+        }
+        let refused = |detail: String| IdentityError::Refused { attestor: self.name.clone(), detail: detail.into() };
+        if let Some(claim) = self.conditions.unmet(claims) {
+            return Err(refused(format!("claim `{claim}` has none of the values that `require` names")));
+        }
+        let id = self.identity.expand(|claim| claim.text_of(claims)).map_err(refused)?;
+        Ok(Principal { id, attributes: self.conditions.attributes(claims), attested_by: self.name.clone() })
     }
 }

@@ -17,6 +17,7 @@ use crate::token::conditions::Conditions;
 use crate::token::jws::{self, Profile};
 use crate::token::key::KeyUse;
 use crate::token::key_source::FileKeys;
+use crate::token::names::Names;
 use crate::token::verified::Verified;
 use crate::{IdentityEnv, IdentityError, trust_domains};
 
@@ -55,7 +56,7 @@ pub(super) fn take(
     });
     let audience = take_audience(table, out);
     let times = take_times(table, out);
-    let conditions = Conditions::take(table, out);
+    let conditions = Conditions::take(table, &Names::default(), out);
     Some(Arc::new(JwtSvid {
         name: name.value.as_str().into(),
         clock: env.clock.clone(),
@@ -106,6 +107,19 @@ impl Attestor for JwtSvid {
 
     fn owns_token(&self, claims: &Map<String, Value>) -> bool {
         subject(claims).is_some_and(|id| self.keys_of(&id).is_some())
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the token is verified once more; nothing of it is shown")]
+    fn still_holds(&self, attested: &Attested) -> bool {
+        let Some(token) = &attested.proof.token else { return false };
+        let Ok(parsed) = jws::parse(token.expose(), Profile::JwtSvid) else { return false };
+        let Ok(claims) = parsed.claims() else { return false };
+        subject(&claims).is_some_and(|id| {
+            id == attested.principal.id
+                && check_audience(&claims, &self.audience).is_ok()
+                && self.conditions.unmet(&claims).is_none()
+                && self.keys_of(&id).is_some_and(|keys| keys.verify(&parsed, JWT_SVID).is_ok())
+        })
     }
 
     async fn attest_token(&self, token: &[u8], digest: ProofDigest) -> Result<Attested, IdentityError> {

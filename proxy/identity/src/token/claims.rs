@@ -37,6 +37,11 @@ impl ClaimPath {
         }
     }
 
+    /// Whether it is a claim at the top, of this name.
+    pub(crate) fn is(&self, claim: &str) -> bool {
+        matches!(self.0.as_slice(), [only] if only == claim)
+    }
+
     /// The claim, if the token has it.
     pub(crate) fn of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         let (first, nested) = self.0.split_first()?;

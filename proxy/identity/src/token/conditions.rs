@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use claviger_policy::Attributes;
-use claviger_policy::document::{Diagnostics, Item, Table, Value as Written};
+use claviger_policy::document::{Diagnostics, Item, Location, Table, Value as Written};
 use serde_json::{Map, Value};
 
 use super::claims::ClaimPath;
+use super::names::Names;
 
 /// Attribute names that only another attestor may yield.
 const RESERVED: &[&str] = &["x509.", "unix.", "exec."];
@@ -14,23 +15,35 @@ const RESERVED: &[&str] = &["x509.", "unix.", "exec."];
 /// Claims that must have a value, and claims that policy may ask about.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conditions {
-    require: Vec<(String, ClaimPath, Vec<Value>)>,
+    require: Vec<Required>,
     attributes: Vec<(Arc<str>, ClaimPath)>,
 }
 
+#[derive(Clone, Debug)]
+struct Required {
+    /// As the configuration calls the claim, and where.
+    name: String,
+    location: Location,
+    claim: ClaimPath,
+    values: Vec<Value>,
+}
+
 impl Conditions {
-    /// Takes `require` and `attributes`.
-    pub(crate) fn take(table: &mut Table, out: &mut Diagnostics) -> Self {
-        let mut conditions = Self::default();
+    /// Takes `require` and `attributes`; what a preset yields is there already.
+    pub(crate) fn take(table: &mut Table, names: &Names, out: &mut Diagnostics) -> Self {
+        let mut conditions = Self { require: Vec::new(), attributes: names.attributes.clone() };
         if let Some(require) = table.table("require", out) {
             for (name, item) in require.into_entries() {
                 let key = item.key.clone();
-                match (ClaimPath::parse(&name.value), required_values(item, out)) {
-                    (Ok(path), Some(values)) => conditions.require.push((name.value, path, values)),
-                    (Err(wrong), _) => {
+                match names.claim(&name.value) {
+                    Ok(claim) => {
+                        let (name, location) = (name.value, name.location);
+                        let values = required_values(item, names.texts.contains(&claim), out);
+                        conditions.require.extend(values.map(|values| Required { name, location, claim, values }));
+                    }
+                    Err(wrong) => {
                         out.error(&name.location, key, wrong);
                     }
-                    (Ok(_), None) => {}
                 }
             }
         }
@@ -41,6 +54,10 @@ impl Conditions {
                     let wrong = format!("`{}` is an attribute that a token cannot yield", name.value);
                     out.error(&name.location, key.clone(), wrong)
                         .help(format!("choose a name that does not start with {}", RESERVED.join(", ")));
+                }
+                if names.has(&name.value) {
+                    let wrong = format!("this kind of attestor makes `{}` already", name.value);
+                    out.error(&name.location, key.clone(), wrong).help("leave it out, or choose another name");
                 }
                 let Some(claim) = item.into_string(out) else { continue };
                 match ClaimPath::parse(&claim.value) {
@@ -56,12 +73,13 @@ impl Conditions {
 
     /// The first claim that has not the value it must have, by its name in the configuration.
     pub(crate) fn unmet(&self, claims: &Map<String, Value>) -> Option<&str> {
-        self.require.iter().find(|(_, path, values)| !is_met(path.of(claims), values)).map(|(name, _, _)| name.as_str())
+        let unmet = |required: &&Required| !is_met(required.claim.of(claims), &required.values);
+        self.require.iter().find(unmet).map(|required| required.name.as_str())
     }
 
-    /// Whether a claim is pinned to a value.
-    pub(crate) fn pins(&self, claim: &str) -> bool {
-        self.require.iter().any(|(name, _, _)| name == claim)
+    /// Where a claim is pinned to a value, if it is.
+    pub(crate) fn pins(&self, claim: &str) -> Option<&Location> {
+        self.require.iter().find(|required| required.claim.is(claim)).map(|required| &required.location)
     }
 
     /// The attributes that the claims yield.
@@ -84,7 +102,8 @@ fn is_met(claim: Option<&Value>, values: &[Value]) -> bool {
     }
 }
 
-fn required_values(item: Item, out: &mut Diagnostics) -> Option<Vec<Value>> {
+/// `is_text`: the issuer writes the claim as text, whatever it looks like.
+fn required_values(item: Item, is_text: bool, out: &mut Diagnostics) -> Option<Vec<Value>> {
     let (location, key) = (item.location.clone(), item.key.clone());
     let items = match item.value {
         Written::Array(items) => items,
@@ -100,6 +119,11 @@ fn required_values(item: Item, out: &mut Diagnostics) -> Option<Vec<Value>> {
         })
         .collect();
     match values {
+        Some(values) if is_text && values.iter().any(|value| !value.is_string()) => {
+            out.error(&location, key, "this claim is text in the issuer's tokens: nothing else is ever equal to it")
+                .help("write it in quotes, as `\"1234567\"`");
+            None
+        }
         Some(values) if !values.is_empty() => Some(values),
         _ => {
             out.error(&location, key, "expected a string, an integer, a boolean, or a list of them that is not empty");

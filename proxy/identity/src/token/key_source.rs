@@ -38,6 +38,15 @@ impl KeySource {
             Self::Remote(remote) => remote.verify(token, allowed).await,
         }
     }
+
+    /// Whether the keys at hand do not speak against a token that they once verified. Keys that are not at hand say
+    /// nothing.
+    pub(crate) fn may_hold(&self, token: &Jws<'_>, allowed: &[Algorithm]) -> bool {
+        match self {
+            Self::File(file) => file.verify(token, allowed).is_ok(),
+            Self::Remote(remote) => remote.may_hold(token, allowed),
+        }
+    }
 }
 
 /// The refusal for a token whose key the issuer does not have.

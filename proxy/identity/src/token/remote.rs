@@ -4,17 +4,19 @@
 //! Requests never make the proxy call the issuer more often than once in [`ATTEMPT_EVERY_MS`], whatever `kid` they
 //! name. The flight belongs to the control runtime: a client that goes away does not stop it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use claviger_contract::{OutboundRequest, Reach};
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
 use super::json;
@@ -56,6 +58,8 @@ pub(crate) enum Endpoint {
 pub(crate) struct RemoteSettings {
     pub(crate) endpoint: Endpoint,
     pub(crate) reach: Reach,
+    /// A file with the bearer token that the endpoint asks for, read at each fetch.
+    pub(crate) token_file: Option<PathBuf>,
     /// How long after their last fetch keys may serve, in milliseconds.
     pub(crate) keys_age_max_ms: i64,
 }
@@ -147,6 +151,11 @@ impl RemoteKeys {
         Err(IdentityError::Unavailable(self.error().unwrap_or_else(|| "they were not fetched yet".into())))
     }
 
+    /// Whether the keys at hand, if there are any, do not speak against a token.
+    pub(crate) fn may_hold(&self, token: &Jws<'_>, allowed: &[Algorithm]) -> bool {
+        self.usable().is_none_or(|snapshot| snapshot.keys.verify(token, allowed) == Found::Verified)
+    }
+
     fn usable(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full().filter(|snapshot| self.env.clock.now_ms() < snapshot.ends_at_ms)
     }
@@ -235,7 +244,10 @@ impl RemoteKeys {
 
     #[allow(clippy::disallowed_methods, reason = "a key set is public; the answer's type is made for tokens")]
     async fn get(&self, url: &Url) -> Result<(Vec<u8>, HeaderMap), String> {
-        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        if let Some(bearer) = self.bearer(url)? {
+            headers.insert(AUTHORIZATION, bearer);
+        }
         let request = OutboundRequest {
             method: Method::GET,
             url: url.clone(),
@@ -249,6 +261,21 @@ impl RemoteKeys {
             return Err(format!("`{}` answered with status {}", without_query(url), answer.status.as_u16()));
         }
         Ok((answer.body.expose().to_vec(), answer.headers))
+    }
+
+    /// What the endpoint is shown. Not what it names: a discovery document could name anybody's host.
+    fn bearer(&self, url: &Url) -> Result<Option<HeaderValue>, String> {
+        let Some(file) = &self.settings.token_file else { return Ok(None) };
+        let (Endpoint::Keys(asked) | Endpoint::Discovery { document: asked, .. }) = &self.settings.endpoint;
+        if asked.origin() != url.origin() {
+            return Ok(None);
+        }
+        let failed = |error: &dyn std::fmt::Display| format!("failed to use `{}`: {error}", file.display());
+        let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| failed(&error))?);
+        let value = Zeroizing::new(format!("Bearer {}", text.trim()));
+        let mut value = HeaderValue::from_str(&value).map_err(|_| failed(&"it holds no token"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 
     fn flight(&self) -> std::sync::MutexGuard<'_, Flight> {

@@ -64,7 +64,7 @@ fn certificates() {
     let listener = chain(&attestors, &["mesh"]);
     let good = root.leaf(&LeafParams::new("spiffe://acme.internal/x"));
     let is_refused = |certificates: &[CertificateDer<'static>]| {
-        let connection = listener.attest_connection(&ConnectionFacts { certificates, unix_peer: None });
+        let connection = listener.attest_connection(&ConnectionFacts { certificates, unix_peer: None, peer_ip: None });
         matches!(world.run(listener.attest(&connection, None)), Outcome::Refused(_))
     };
     assert!(!is_refused(std::slice::from_ref(&good)));

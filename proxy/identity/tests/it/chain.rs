@@ -78,7 +78,7 @@ fn the_order_decides() {
     ];
     for (about, names, certificates, unix_peer, token, expected) in cases {
         let listener = chain(&attestors, names);
-        let facts = ConnectionFacts { certificates, unix_peer: unix_peer.clone() };
+        let facts = ConnectionFacts { certificates, unix_peer: unix_peer.clone(), peer_ip: None };
         let connection = listener.attest_connection(&facts);
         // Twice: what is remembered says the same.
         for _ in 0..2 {

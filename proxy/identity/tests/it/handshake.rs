@@ -125,7 +125,7 @@ fn good_and_bad_svids() {
             let found = match &found {
                 Ok(server) => {
                     let certificates = server.peer_certificates().unwrap_or_default();
-                    let facts = ConnectionFacts { certificates, unix_peer: None };
+                    let facts = ConnectionFacts { certificates, unix_peer: None, peer_ip: None };
                     Ok(told(&world.run(mesh.attest(&mesh.attest_connection(&facts), None))))
                 }
                 Err(error) => Err(IdentityError::of_handshake(error).map_or("no reason", |error| error.code())),
@@ -146,7 +146,11 @@ fn a_resumed_session_is_judged_by_the_bundles_of_now() {
     let (der, key) = root.leaf_and_key(&LeafParams::new(ID));
     let client = Arc::new(peers.client(Some((vec![der], key))));
     let ask = |server: &ServerConnection| {
-        let facts = ConnectionFacts { certificates: server.peer_certificates().unwrap_or_default(), unix_peer: None };
+        let facts = ConnectionFacts {
+            certificates: server.peer_certificates().unwrap_or_default(),
+            unix_peer: None,
+            peer_ip: None,
+        };
         told(&world.run(mesh.attest(&mesh.attest_connection(&facts), None)))
     };
     assert_eq!(ask(&peers.shake(client.clone()).unwrap()), ID);

@@ -13,6 +13,8 @@ mod chain;
 mod handshake;
 mod jwt;
 mod jwt_svid;
+mod locality;
+mod presets;
 mod remote;
 mod settings;
 mod support;

@@ -112,7 +112,9 @@ pub(crate) async fn attest_token(chain: &Chain, token: &str) -> Outcome {
 
 /// What a chain says of certificates.
 pub(crate) async fn attest_certificates(chain: &Chain, certificates: &[CertificateDer<'static>]) -> Outcome {
-    chain.attest(&chain.attest_connection(&ConnectionFacts { certificates, unix_peer: None }), None).await
+    chain
+        .attest(&chain.attest_connection(&ConnectionFacts { certificates, unix_peer: None, peer_ip: None }), None)
+        .await
 }
 
 /// The SPIFFE ID, or the code of the refusal.
@@ -187,6 +189,7 @@ pub(crate) struct FakeOutbound {
     answers: Mutex<std::collections::HashMap<String, VecDeque<Answer>>>,
     pub(crate) calls: AtomicUsize,
     pub(crate) gate: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
+    last: Mutex<Option<Arc<(Reach, OutboundRequest)>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -206,6 +209,11 @@ impl FakeOutbound {
         self.answer(url, Some(Answer { status: 200, headers: HeaderMap::new(), body: body.into() }));
     }
 
+    /// The last call, and how it was to travel.
+    pub(crate) fn last(&self) -> Arc<(Reach, OutboundRequest)> {
+        self.last.lock().unwrap().clone().unwrap()
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -213,12 +221,15 @@ impl FakeOutbound {
 
 #[async_trait]
 impl Outbound for FakeOutbound {
-    async fn send(&self, _: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+    async fn send(&self, reach: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let gate = self.gate.lock().unwrap().clone();
         if let Some(gate) = gate {
             gate.acquire().await.unwrap().forget();
         }
+        let request = Arc::new((reach.clone(), request));
+        *self.last.lock().unwrap() = Some(request.clone());
+        let request = &request.1;
         let answers = self.answers.lock().unwrap();
         match answers.get(request.url.as_str()).and_then(|answers| answers.front()) {
             Some(answer) => Ok(OutboundResponse {

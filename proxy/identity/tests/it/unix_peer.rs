@@ -18,7 +18,7 @@ fn text(identity: &str, more: &str) -> String {
 fn ask(world: &World, text: &str, peer: &UnixPeer) -> claviger_identity::Outcome {
     let attestors = world.attestors(text);
     let local = chain(&attestors, &["local"]);
-    let facts = ConnectionFacts { certificates: &[], unix_peer: Some(peer.clone()) };
+    let facts = ConnectionFacts { certificates: &[], unix_peer: Some(peer.clone()), peer_ip: None };
     world.run(local.attest(&local.attest_connection(&facts), None))
 }
 

@@ -1,13 +1,15 @@
 //! The keys of `[attestor.NAME]` with `kind = "jwt"`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_contract::{Reach, path};
-use claviger_policy::document::{Diagnostics, Located, Table};
+use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
 use url::Url;
 
-use super::{Jwt, VERIFIED_MAX};
+use super::preset::Preset;
+use super::{Jwt, VERIFIED_MAX, tenant};
 use crate::IdentityEnv;
 use crate::attestor::Attestor;
 use crate::token::algorithm;
@@ -25,20 +27,21 @@ const LEEWAY_MAX: Duration = Duration::from_secs(300);
 const KEYS_AGE_MAX: Duration = Duration::from_secs(86_400);
 const KEYS_AGE_MAX_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// Issuers that sign for everybody, and the claims of which one tells whose token it is.
-const SHARED_ISSUERS: &[(&str, &[&str])] = &[
-    (
-        "https://token.actions.githubusercontent.com",
-        &["repository_owner_id", "repository_id", "repository_owner", "repository", "enterprise_id", "sub"],
-    ),
-    ("https://gitlab.com", &["namespace_id", "project_id", "namespace_path", "project_path", "sub"]),
-    ("https://accounts.google.com", &["sub", "email", "hd"]),
-    ("https://agent.buildkite.com", &["organization_id", "organization_slug", "sub"]),
-    ("https://app.terraform.io", &["terraform_organization_id", "terraform_organization_name", "sub"]),
-    ("https://api.bitbucket.org", &["workspaceUuid", "repositoryUuid", "sub"]),
-];
+/// What a pod's service account is mounted as; the preset names files in it.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 pub(in crate::attestor) fn take(
+    name: &Located<String>,
+    table: &mut Table,
+    env: &IdentityEnv,
+    out: &mut Diagnostics,
+) -> Option<Arc<dyn Attestor>> {
+    take_as(Preset::default(), name, table, env, out)
+}
+
+/// Takes the keys, to which a preset's are added already.
+pub(super) fn take_as(
+    preset: Preset,
     name: &Located<String>,
     table: &mut Table,
     env: &IdentityEnv,
@@ -48,18 +51,21 @@ pub(in crate::attestor) fn take(
     let audience = take_audience(table, out);
     let algorithms = algorithm::take(table, out);
     let times = take_times(table, out);
-    let conditions = Conditions::take(table, out);
-    let identity = take_identity(table, env, out);
+    let conditions = Conditions::take(table, &preset.names, out);
+    let identity = take_identity(table, &preset, env, out);
     if let Some(issuer) = &issuer {
-        require_tenant(issuer, &conditions, table, out);
+        let is_written = issuer.location.file() == table.location().file();
+        let place = if is_written { &issuer.location } else { table.location() };
+        tenant::require(&issuer.value, place, &conditions, table, out);
     }
-    let keys = issuer.as_ref().and_then(|issuer| take_keys(issuer, table, env, out));
+    let keys = issuer.as_ref().and_then(|issuer| take_keys(issuer, &preset, table, env, out));
     if issuer.is_none() {
         // Without an issuer nothing is to be fetched; the keys are known all the same.
-        for key in ["jwks", "jwks_url", "keys_max_age", "allow_addresses", "ca"] {
+        for key in ["jwks", "jwks_url", "jwks_token", "keys_max_age", "allow_addresses", "ca"] {
             table.take(key);
         }
     }
+    let (keys, ca_file) = keys?;
     Some(Arc::new(Jwt {
         name: name.value.as_str().into(),
         clock: env.clock.clone(),
@@ -68,8 +74,11 @@ pub(in crate::attestor) fn take(
         algorithms,
         times,
         identity: identity?,
+        subject: preset.subject,
+        is_of_pods: preset.in_cluster.is_some(),
         conditions,
-        keys: keys?,
+        keys,
+        ca_file,
         verified: Verified::new(VERIFIED_MAX),
     }))
 }
@@ -99,9 +108,14 @@ pub(in crate::attestor) fn take_times(table: &mut Table, out: &mut Diagnostics) 
     Times { leeway: seconds(leeway), lifetime_max }
 }
 
-fn take_identity(table: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Option<Template<ClaimPath>> {
+fn take_identity(
+    table: &mut Table,
+    preset: &Preset,
+    env: &IdentityEnv,
+    out: &mut Diagnostics,
+) -> Option<Template<ClaimPath>> {
     let written = table.required_string("identity", out)?;
-    Template::parse(&written.value, &env.trust_domain, ClaimPath::parse)
+    Template::parse(&written.value, &env.trust_domain, |text| preset.names.claim(text))
         .map_err(|error| {
             let help = format!("write it as `spiffe://{}/ci/{{sub}}`", env.trust_domain);
             out.error(&written.location, table.key_of("identity"), error).help(help).clone()
@@ -109,39 +123,31 @@ fn take_identity(table: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) ->
         .ok()
 }
 
-/// An issuer shared by everyone must pin its tenant, or anybody on the internet would have an identity here.
-fn require_tenant(issuer: &Located<String>, conditions: &Conditions, table: &Table, out: &mut Diagnostics) {
-    let bare = issuer.value.trim_end_matches('/');
-    let shared = SHARED_ISSUERS
-        .iter()
-        .find(|(known, _)| bare.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    let Some((_, claims)) = shared else { return };
-    if !claims.iter().any(|claim| conditions.pins(claim)) {
-        let wrong = "this issuer signs tokens for everybody, and nothing here says whose are meant";
-        out.error(&issuer.location, table.key_of("issuer"), wrong).help(format!(
-            "write `require = {{ {} = \"…\" }}`; one of {}",
-            claims.first().unwrap_or(&"sub"),
-            claims.join(", ")
-        ));
-    }
-}
-
+/// The keys, and the file that says who may serve them.
 fn take_keys(
     issuer: &Located<String>,
+    preset: &Preset,
     table: &mut Table,
     env: &IdentityEnv,
     out: &mut Diagnostics,
-) -> Option<KeySource> {
-    let (file, url) = (table.string("jwks", out), table.string("jwks_url", out));
+) -> Option<(KeySource, Option<PathBuf>)> {
+    let (file, mut url) = (table.string("jwks", out), table.string("jwks_url", out));
     if let (Some(_), Some(url)) = (&file, &url) {
         out.error(&url.location, table.key_of("jwks_url"), "`jwks` is there too").help("write one of the two");
         return None;
     }
     if let Some(file) = file {
         let opened = FileKeys::open(path::resolve(&file), KeyUse::Signature);
-        return report(opened, &file.location, &table.key_of("jwks"), out).map(KeySource::File);
+        let keys = report(opened, &file.location, &table.key_of("jwks"), out).map(KeySource::File)?;
+        return Some((keys, None));
     }
-    let reach = Reach::take(table, out);
+    if let (None, Some(defaults)) = (&url, preset.in_cluster)
+        && is_own_cluster(&issuer.value)
+    {
+        url = Some(complete_in_cluster(issuer, defaults, table, out)?);
+    }
+    let (reach, ca_file) = Reach::take_with_file(table, out);
+    let token_file = table.string("jwks_token", out).map(|file| path::resolve(&file));
     let age = Duration::from_secs(300)..=KEYS_AGE_MAX_MAX;
     let keys_age_max = bounded(table, "keys_max_age", KEYS_AGE_MAX, age, out);
     let endpoint = match url {
@@ -152,8 +158,35 @@ fn take_keys(
             Endpoint::Discovery { issuer: issuer.value.clone(), document }
         }
     };
-    let settings = RemoteSettings { endpoint, reach, keys_age_max_ms: seconds(keys_age_max).saturating_mul(1_000) };
-    Some(KeySource::Remote(RemoteKeys::new(settings, env.clone())))
+    let keys_age_max_ms = seconds(keys_age_max).saturating_mul(1_000);
+    let settings = RemoteSettings { endpoint, reach, token_file, keys_age_max_ms };
+    Some((KeySource::Remote(RemoteKeys::new(settings, env.clone())), ca_file))
+}
+
+/// The name under which each cluster calls its own API server.
+fn is_own_cluster(issuer: &str) -> bool {
+    let host = Url::parse(issuer).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let rest = host.as_deref().and_then(|host| host.strip_prefix("kubernetes.default.svc"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// A pod reads its own cluster's keys from the API server, not by discovery: what `jwks_uri` says is an address of the
+/// control plane, which pods often cannot reach. Yields where the keys are.
+fn complete_in_cluster(
+    issuer: &Located<String>,
+    defaults: &'static str,
+    table: &mut Table,
+    out: &mut Diagnostics,
+) -> Option<Located<String>> {
+    if !table.has("ca") && !std::path::Path::new(SERVICE_ACCOUNT).exists() {
+        let wrong = format!("the keys of this cluster are read as a pod does, and there is no `{SERVICE_ACCOUNT}`");
+        out.error(&issuer.location, table.key_of("issuer"), wrong)
+            .help("mount the service account into the pod, or name the keys with `jwks`, or with `jwks_url` and `ca`");
+        return None;
+    }
+    table.complete(document::parse(&SourceFile::new("preset:kubernetes-in-cluster", defaults), out)?);
+    let keys = format!("{}/openid/v1/jwks", issuer.value.trim_end_matches('/'));
+    Some(Located { value: keys, location: issuer.location.clone() })
 }
 
 /// Keys come over TLS; in the clear only from a loopback address, which `allow_addresses` must then list.

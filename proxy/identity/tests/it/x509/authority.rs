@@ -77,6 +77,12 @@ impl Authority {
         (der, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
+    /// A leaf and its key, in PEM.
+    pub(crate) fn pem_pair(&self, leaf: &LeafParams) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        (pem(leaf.0.signed_by(&key, &self.issuer()).unwrap().der()), key.serialize_pem())
+    }
+
     pub(crate) fn pem(&self) -> String {
         pem(&self.der)
     }

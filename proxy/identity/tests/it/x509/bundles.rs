@@ -148,7 +148,7 @@ fn a_changed_bundle_holds_at_the_next_request() {
     let mesh = chain(&attestors, &["mesh"]);
     let of_old = [old.leaf(&LeafParams::new(ID))];
     let of_new = [new.leaf(&LeafParams::new(ID))];
-    let live = mesh.attest_connection(&ConnectionFacts { certificates: &of_old, unix_peer: None });
+    let live = mesh.attest_connection(&ConnectionFacts { certificates: &of_old, unix_peer: None, peer_ip: None });
     let ask_live = || told(&world.run(mesh.attest(&live, None)));
     assert_eq!(ask_live(), ID);
 
@@ -213,7 +213,7 @@ fn revocation() {
     check("near: the number of another authority", &unlisted, 7, ID);
 
     let live_leaf = [root.leaf(&serial(9))];
-    let live = mesh.attest_connection(&ConnectionFacts { certificates: &live_leaf, unix_peer: None });
+    let live = mesh.attest_connection(&ConnectionFacts { certificates: &live_leaf, unix_peer: None, peer_ip: None });
     assert_eq!(told(&world.run(mesh.attest(&live, None))), ID);
     world.write("crl", root.crl(&[7, 9], 3_600));
     attestors.look_at_files();

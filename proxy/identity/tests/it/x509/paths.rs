@@ -163,7 +163,7 @@ fn a_proof_ends_with_the_first_certificate_of_its_path() {
     let short = root.intermediate(params);
     let mesh = chain(&attestors, &["mesh"]);
     let shown = [short.leaf(&LeafParams::new(ID)), short.der.clone()];
-    let facts = claviger_identity::ConnectionFacts { certificates: &shown, unix_peer: None };
+    let facts = claviger_identity::ConnectionFacts { certificates: &shown, unix_peer: None, peer_ip: None };
     let connection = mesh.attest_connection(&facts);
     let outcome = world.run(mesh.attest(&connection, None));
     assert_eq!(attested(outcome).proof.expires_at, Some(NOW + 31));
