@@ -7,11 +7,14 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::condition::{Kind, Timed};
+use crate::grant::{Asking, Basis, Mode, Unapplied};
 use crate::pattern::{Probe, method_bit};
 use crate::policy::{Bound, Candidate, Claim, Data, Policy};
 use crate::rule::{Instance, Rule};
 use crate::value::Truth;
-use crate::{BodyFacts, Context, Decision, Denial, Effect, Grant, Observed, Pending, Reason, Target};
+use crate::{
+    BodyFacts, Context, Decision, Denial, Effect, Grant, Observed, Pending, Reason, Target, Unenforced, Waived,
+};
 
 /// What is known of a body.
 #[derive(Clone, Copy)]
@@ -66,20 +69,79 @@ pub(crate) fn decide(policy: &Policy, bound: &Bound, target: Target, method: Met
     match verdict {
         Verdict::Allow { winner, until } => match observed {
             // The answer stands, but what is observed depends on the body.
-            Observation::WantsBody(limit) => {
-                Decision::Pending(Pending::new(bound.clone(), target, method, context.clone(), limit))
-            }
+            Observation::WantsBody(limit) => pending(bound, target, method, context, limit),
             Observation::Seen(observed) => {
-                Decision::Grant(Grant::issue(bound.clone(), winner, target, method, until, observed, None))
+                let observed = observed.map(Unapplied::Observed);
+                Decision::Grant(Grant::issue(bound.clone(), winner.into(), target, method, until, observed, None))
             }
         },
-        Verdict::WantsBody(limit) => {
-            Decision::Pending(Pending::new(bound.clone(), target, method, context.clone(), limit))
-        }
+        Verdict::WantsBody(limit) => pending(bound, target, method, context, limit),
         Verdict::Deny(_) | Verdict::Ambiguous(_) | Verdict::Nothing { .. } => {
             Decision::Denied(denial(bound.data(), service, &verdict, target, method, observed.seen()))
         }
     }
+}
+
+fn pending(bound: &Bound, target: Target, method: Method, context: &Context, limit: usize) -> Decision {
+    let (bound, context) = (bound.clone(), context.clone());
+    Decision::Pending(Pending::new(Asking { bound, target, method, context, mode: Mode::Enforced }, limit))
+}
+
+/// As [`decide`], where a configuration says that denials are not applied.
+pub(crate) fn decide_unenforced(
+    policy: &Policy,
+    _: &Unenforced,
+    bound: &Bound,
+    target: Target,
+    method: Method,
+    context: &Context,
+) -> Decision {
+    match decide(policy, bound, target, method, context) {
+        Decision::Grant(grant) => Decision::Grant(grant),
+        Decision::Pending(pending) => {
+            let limit = pending.limit();
+            Decision::Pending(Pending::new(Asking { mode: Mode::Waiving, ..pending.into_parts() }, limit))
+        }
+        Decision::Denied(denial) => waive(policy, bound, denial, context, Body::Unasked, None),
+    }
+}
+
+/// Grants by the allow that a denial stood over; without one, as the client sent it.
+fn waive(
+    policy: &Policy,
+    bound: &Bound,
+    denial: Denial,
+    context: &Context,
+    known: Body<'_>,
+    body: Option<Bytes>,
+) -> Decision {
+    let service = match denial.reason {
+        // Not what a rule says, or fails to say: there is no service to pass it to, or no knowing who asks.
+        Reason::UnknownService | Reason::StaleBinding => None,
+        Reason::NoRule | Reason::DeniedByRule | Reason::Ambiguous | Reason::BodyFactUnavailable => {
+            service_of(policy, &denial.target)
+        }
+    };
+    let Some(service) = service else { return Decision::Denied(denial) };
+    let question = Question::new(bound.data(), &denial.target, &denial.method, context, known);
+    // Denies stand first.
+    let enforced = bound.enforced(service);
+    let allows = enforced.iter().position(|candidate| !candidate.denies()).unwrap_or(enforced.len());
+    let (basis, until) = match question.judge(enforced.get(allows..).unwrap_or_default()) {
+        Verdict::Allow { winner, until } => (winner.into(), until),
+        Verdict::WantsBody(limit) => {
+            let Denial { target, method, .. } = denial;
+            let (bound, context) = (bound.clone(), context.clone());
+            return Decision::Pending(Pending::new(
+                Asking { bound, target, method, context, mode: Mode::Waiving },
+                limit,
+            ));
+        }
+        Verdict::Deny(_) | Verdict::Ambiguous(_) | Verdict::Nothing { .. } => (Basis::AsSent(service), i64::MAX),
+    };
+    let Denial { reason, rule, target, method, .. } = denial;
+    let waived = Some(Unapplied::Waived(Waived { reason, rule }));
+    Decision::Grant(Grant::issue(bound.clone(), basis, target, method, until, waived, body))
 }
 
 #[allow(clippy::result_large_err, reason = "as in `Pending::resolve`")]
@@ -89,7 +151,7 @@ pub(crate) fn resolve(
     facts: &BodyFacts,
     body: Option<Bytes>,
 ) -> Result<Grant, Denial> {
-    let (bound, target, method, context) = pending.into_parts();
+    let Asking { bound, target, method, context, mode } = pending.into_parts();
     // After a reload the new rules hold, also for a request whose body was being read.
     let bound = if policy.made(&bound) { bound } else { policy.bind_as(bound.principal(), bound.attested()) };
     let Some(service) = service_of(policy, &target) else {
@@ -100,9 +162,21 @@ pub(crate) fn resolve(
     let verdict = question.judge(bound.enforced(service));
     let observed = question.observe(bound.observed(service), &verdict).seen();
     match verdict {
-        Verdict::Allow { winner, until } => Ok(Grant::issue(bound, winner, target, method, until, observed, body)),
+        Verdict::Allow { winner, until } => {
+            let observed = observed.map(Unapplied::Observed);
+            Ok(Grant::issue(bound, winner.into(), target, method, until, observed, body))
+        }
         Verdict::Deny(_) | Verdict::Ambiguous(_) | Verdict::Nothing { .. } | Verdict::WantsBody(_) => {
-            Err(denial(bound.data(), service, &verdict, target, method, observed))
+            let denial = denial(bound.data(), service, &verdict, target, method, observed);
+            match mode {
+                Mode::Enforced => Err(denial),
+                Mode::Waiving => match waive(policy, &bound, denial, &context, known, body) {
+                    Decision::Grant(grant) => Ok(grant),
+                    Decision::Denied(denial) => Err(denial),
+                    // All that is known of the body was given: nothing waits for more of it.
+                    Decision::Pending(pending) => Err(pending.into_denial()),
+                },
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a request is decided as it is. Off the hot path: it asks every rule of the service.
 
+mod recorded;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 
+pub use self::recorded::Recorded;
 use crate::document::nearest;
 use crate::policy::{Bound, Data, Policy};
 use crate::rule::{Instance, Rule, RuleKind, Selected, Who};
@@ -48,6 +51,8 @@ pub struct Explanation {
     pub observed: Option<Observed>,
     /// From when on time may change the answer, in Unix seconds.
     pub valid_until: Option<i64>,
+    /// Whether segments of the path are not known: a rule that names one only may match.
+    pub masked: bool,
 }
 
 /// A rule and where it stands.
@@ -70,7 +75,7 @@ pub struct Cited {
 pub struct Near {
     /// The allow.
     pub rule: Cited,
-    /// `who`, `operation`, `time`, `condition` or `body`.
+    /// `who`, `to`, `operation`, `time`, `condition` or `body`.
     pub dimension: &'static str,
     /// What failed.
     pub failed: String,
@@ -177,6 +182,7 @@ pub(crate) fn explain(
         hint: None,
         observed: None,
         valid_until: None,
+        masked: false,
     };
     let service = crate::decide::service_of(policy, target);
     explanation.service = service.and_then(|at| data.services.get(at)).map(|service| service.name().clone());
@@ -220,11 +226,11 @@ fn fill_decision(
     match result {
         Ok(grant) => {
             explanation.allowed = true;
-            explanation.operation = Some(grant.operation().clone());
+            explanation.operation = grant.operation().cloned();
             explanation.credential = Some(grant.credential().clone());
             explanation.observed = grant.observed().cloned();
             explanation.valid_until = grant.valid_until();
-            Some(grant.rule().clone())
+            grant.rule().cloned()
         }
         Err(denial) => {
             explanation.reason = Some(denial.reason);
@@ -283,13 +289,28 @@ impl<'a> Case<'a> {
 
     /// The allow of which the most dimensions hold.
     fn nearest(&self, service: usize) -> Option<Near> {
-        let allows = self.instances(service).filter(|(rule, _)| rule.kind == RuleKind::Allow && rule.enforce);
+        let is_allow = |rule: &Rule| rule.kind == RuleKind::Allow && rule.enforce;
+        let allows = self.instances(service).filter(|(rule, _)| is_allow(rule));
         let failing = allows.filter_map(|(rule, instance)| {
             let (score, dimension, failed) = self.fails(rule, instance)?;
             Some((score, Near { rule: Cited::new(rule), dimension, failed }))
         });
         // Of equals the first of the file, as `max_by_key` takes the last.
-        failing.collect::<Vec<_>>().into_iter().rev().max_by_key(|(score, _)| *score).map(|(_, near)| near)
+        let best = failing.collect::<Vec<_>>().into_iter().rev().max_by_key(|(score, _)| *score).map(|(_, near)| near);
+        best.or_else(|| self.elsewhere(service))
+    }
+
+    /// If no allow is for the service: one that lets the caller to another.
+    fn elsewhere(&self, service: usize) -> Option<Near> {
+        let set = &self.data.set;
+        let is_mine = |rule: &&Rule| {
+            let is_for = |instance: &Instance| set.rules.get(instance.rule).is_some_and(|of| of.name == rule.name);
+            let here = set.instances.iter().any(|instance| instance.service == service && is_for(instance));
+            rule.kind == RuleKind::Allow && rule.enforce && !here && self.fails_who(rule).is_none()
+        };
+        let rule = set.rules.iter().find(is_mine)?;
+        let failed = format!("no allow is for service `{}`; this one is for others", self.data.service_at(service));
+        Some(Near { rule: Cited::new(rule), dimension: "to", failed })
     }
 
     /// `None` if the rule holds; else how many dimensions hold, and the first that fails.
@@ -323,7 +344,8 @@ impl<'a> Case<'a> {
     fn fails_operation(&self, instance: &Instance) -> Option<String> {
         let ids = instance.operations.iter();
         let operations: Vec<_> = ids.filter_map(|id| self.data.set.operations.get(*id as usize)).collect();
-        if operations.iter().any(|operation| operation.matches(self.method, self.target.path())) {
+        let path = self.target.path();
+        if operations.iter().any(|operation| operation.may_match(self.method, path)) {
             return None;
         }
         let texts: Vec<String> = operations.iter().map(|operation| format!("`{}`", operation.text)).collect();

@@ -25,31 +25,50 @@ pub enum Decision {
 #[must_use = "a grant that is not used allows nothing"]
 pub struct Grant {
     bound: Bound,
-    instance: InstanceId,
-    operation: OperationId,
+    basis: Basis,
     target: Target,
     method: http::Method,
     valid_until: Option<i64>,
-    observed: Option<Observed>,
+    unenforced: Option<Unapplied>,
     body: Option<Bytes>,
     obligations: Obligations,
+}
+
+/// What a grant rests on.
+#[derive(Clone, Copy)]
+pub(crate) enum Basis {
+    /// An allow, by one of its operations.
+    Rule(InstanceId, OperationId),
+    /// No allow: a denial for this service was waived.
+    AsSent(usize),
+}
+
+/// What would have changed the answer, and did not.
+pub(crate) enum Unapplied {
+    Observed(Observed),
+    Waived(Waived),
+}
+
+impl From<Candidate> for Basis {
+    fn from(winner: Candidate) -> Self {
+        Self::Rule(winner.instance, winner.operation)
+    }
 }
 
 impl Grant {
     /// The only place that makes one; called by `decide` and by nothing else.
     pub(crate) fn issue(
         bound: Bound,
-        winner: Candidate,
+        basis: Basis,
         target: Target,
         method: http::Method,
         until: i64,
-        observed: Option<Observed>,
+        unenforced: Option<Unapplied>,
         body: Option<Bytes>,
     ) -> Self {
-        let Candidate { instance, operation, .. } = winner;
         let valid_until = (until != i64::MAX).then_some(until);
         let obligations = Obligations::default();
-        Self { bound, instance, operation, target, method, valid_until, observed, body, obligations }
+        Self { bound, basis, target, method, valid_until, unenforced, body, obligations }
     }
 
     /// Where the request goes: URI, Host, SNI and the verified name come from here.
@@ -64,27 +83,48 @@ impl Grant {
 
     /// The service's name.
     pub fn service(&self) -> &Arc<str> {
-        self.bound.data().service_name(self.instance)
+        match self.basis {
+            Basis::Rule(instance, _) => self.bound.data().service_name(instance),
+            Basis::AsSent(service) => self.bound.data().service_at(service),
+        }
     }
 
-    /// The name of the rule that allowed it.
-    pub fn rule(&self) -> &Arc<str> {
-        self.bound.data().rule_name(self.instance)
+    /// The name of the rule that allowed it; `None` if none did and the denial was [waived](Self::waived).
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        match self.basis {
+            Basis::Rule(instance, _) => Some(self.bound.data().rule_name(instance)),
+            Basis::AsSent(_) => None,
+        }
     }
 
     /// The path pattern of the operation that matched: what records show instead of the path.
-    pub fn path_pattern(&self) -> &Arc<str> {
-        self.bound.data().operation_path(self.operation)
+    pub fn path_pattern(&self) -> Option<&Arc<str>> {
+        match self.basis {
+            Basis::Rule(_, operation) => Some(self.bound.data().operation_path(operation)),
+            Basis::AsSent(_) => None,
+        }
     }
 
     /// The operation of the rule that matched, as it was written.
-    pub fn operation(&self) -> &Arc<str> {
-        self.bound.data().operation_text(self.operation)
+    pub fn operation(&self) -> Option<&Arc<str>> {
+        match self.basis {
+            Basis::Rule(_, operation) => Some(self.bound.data().operation_text(operation)),
+            Basis::AsSent(_) => None,
+        }
     }
 
-    /// What is to be injected.
+    /// What is to be injected: nothing, where no rule allowed it.
     pub fn credential(&self) -> &CredentialUse {
-        self.bound.data().credential(self.instance)
+        match self.basis {
+            Basis::Rule(instance, _) => self.bound.data().credential(instance),
+            Basis::AsSent(_) => &CredentialUse::None,
+        }
+    }
+
+    /// Whether the request passes with what the client put where the credential goes. Whoever does not ask
+    /// treats it as `use = "none"`, which empties those places.
+    pub fn is_as_sent(&self) -> bool {
+        matches!(self.basis, Basis::AsSent(_))
     }
 
     /// The generation of the policy that decided.
@@ -100,7 +140,18 @@ impl Grant {
 
     /// A rule with `enforce = false` that would have changed the answer.
     pub fn observed(&self) -> Option<&Observed> {
-        self.observed.as_ref()
+        match &self.unenforced {
+            Some(Unapplied::Observed(observed)) => Some(observed),
+            Some(Unapplied::Waived(_)) | None => None,
+        }
+    }
+
+    /// The denial that was not applied, because the listener has `enforce = false`.
+    pub fn waived(&self) -> Option<&Waived> {
+        match &self.unenforced {
+            Some(Unapplied::Waived(waived)) => Some(waived),
+            Some(Unapplied::Observed(_)) | None => None,
+        }
     }
 
     /// Who was allowed.
@@ -127,8 +178,11 @@ impl Grant {
 impl fmt::Debug for Grant {
     /// Without the body and the query: what a client sent is not for a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rule, credential) = (self.rule(), self.credential());
-        write!(f, "Grant {{ {} {:?} by `{rule}` with {credential} }}", self.method, self.target)
+        write!(f, "Grant {{ {} {:?} ", self.method, self.target)?;
+        match self.rule() {
+            Some(rule) => write!(f, "by `{rule}` with {} }}", self.credential()),
+            None => f.write_str("by no rule, as it was sent }"),
+        }
     }
 }
 
@@ -185,6 +239,15 @@ impl Effect {
             Self::Ambiguous => "ambiguous",
         }
     }
+}
+
+/// A denial that was not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waived {
+    /// Why the request would have been refused.
+    pub reason: Reason,
+    /// The rule that would have refused it, or the first of those that tie.
+    pub rule: Option<Arc<str>>,
 }
 
 /// A refusal.
@@ -265,15 +328,40 @@ pub struct Pending {
     method: http::Method,
     context: Context,
     limit: usize,
+    mode: Mode,
+}
+
+/// Whether a denial holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Enforced,
+    /// Only ever from an [`Unenforced`](crate::Unenforced).
+    Waiving,
+}
+
+/// What is asked again once the body is known.
+pub(crate) struct Asking {
+    pub(crate) bound: Bound,
+    pub(crate) target: Target,
+    pub(crate) method: http::Method,
+    pub(crate) context: Context,
+    pub(crate) mode: Mode,
 }
 
 impl Pending {
-    pub(crate) fn new(bound: Bound, target: Target, method: http::Method, context: Context, limit: usize) -> Self {
-        Self { bound, target, method, context, limit }
+    pub(crate) fn new(asking: Asking, limit: usize) -> Self {
+        let Asking { bound, target, method, context, mode } = asking;
+        Self { bound, target, method, context, limit, mode }
     }
 
-    pub(crate) fn into_parts(self) -> (Bound, Target, http::Method, Context) {
-        (self.bound, self.target, self.method, self.context)
+    pub(crate) fn into_parts(self) -> Asking {
+        let Self { bound, target, method, context, mode, .. } = self;
+        Asking { bound, target, method, context, mode }
+    }
+
+    /// For a decision that cannot be had.
+    pub(crate) fn into_denial(self) -> Denial {
+        Denial::new(Reason::BodyFactUnavailable, self.target, self.method)
     }
 
     /// How many bytes of the body may be read to find the facts.

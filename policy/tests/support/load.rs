@@ -85,7 +85,7 @@ pub(crate) fn outcome(
                 CredentialUse::None => "none",
                 CredentialUse::Named(name) => name,
             };
-            format!("{} {credential}", grant.rule())
+            format!("{} {credential}", grant.rule().map_or("-", |rule| rule))
         }
         Err(denial) => match &denial.rule {
             Some(rule) => format!("{} {rule}", denial.reason.code()),

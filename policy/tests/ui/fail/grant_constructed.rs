@@ -3,12 +3,11 @@ use claviger_policy::{Bound, Grant, Obligations, Target};
 fn forge(bound: Bound, target: Target) -> Grant {
     Grant {
         bound,
-        instance: 0,
-        operation: 0,
+        basis: unreachable!(),
         target,
         method: http::Method::GET,
         valid_until: None,
-        observed: None,
+        unenforced: None,
         body: None,
         obligations: Obligations::default(),
     }

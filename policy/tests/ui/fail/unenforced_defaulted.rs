@@ -1,0 +1,5 @@
+use claviger_policy::Unenforced;
+
+fn main() {
+    let _: Unenforced = Default::default();
+}
