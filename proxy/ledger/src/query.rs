@@ -4,18 +4,27 @@
 //! beside it belong to it), or one full file (then only that one is read). Reading takes no lock and
 //! disturbs no writer. All functions stream: a ledger may be larger than memory.
 
+mod facts;
+mod observed;
 mod parts;
 mod record;
+mod select;
 mod tail;
+mod touched;
 mod verify;
+mod walk;
 
 use std::path::Path;
 
 use claviger_contract::event::RequestId;
 
+pub use self::observed::{ObservedReport, ObservedRow, observed};
 pub use self::record::{Exchange, Record};
+pub use self::select::{Select, select};
 pub use self::tail::{Follow, follow, tail};
+pub use self::touched::{Totals, Touched, TouchedCredential, TouchedOperation, touched};
 pub use self::verify::{Break, Position, VerifyError, VerifyReport, verify, verify_anchored};
+pub use self::walk::Window;
 use crate::chain::Head;
 use crate::error::LedgerError;
 use crate::files;

@@ -97,6 +97,13 @@ impl Part {
         Ok(file.map(|file| Lines::new(self.path.clone(), file)))
     }
 
+    /// The first line, if there is a whole one; reading it takes nothing from [`Part::open`].
+    pub(crate) fn first_line(&self) -> Result<Option<String>, LedgerError> {
+        let Some(file) = open(&self.path)? else { return Ok(None) };
+        let mut lines = Lines::with_capacity(self.path.clone(), file, 4 << 10);
+        Ok(lines.next_whole()?.and_then(|line| String::from_utf8(line.to_vec()).ok()))
+    }
+
     /// As [`Part::open`], without lines.
     pub(crate) fn into_file(mut self) -> Result<Option<File>, LedgerError> {
         match self.file.take() {
@@ -108,7 +115,11 @@ impl Part {
 
 impl Lines {
     pub(crate) fn new(path: PathBuf, file: File) -> Self {
-        Self { path, reader: BufReader::with_capacity(256 << 10, file), line: Vec::new() }
+        Self::with_capacity(path, file, 256 << 10)
+    }
+
+    fn with_capacity(path: PathBuf, file: File, capacity: usize) -> Self {
+        Self { path, reader: BufReader::with_capacity(capacity, file), line: Vec::new() }
     }
 
     /// The next line; `None` at the end of the file.
