@@ -1,6 +1,7 @@
 //! The composition root: the only place where the parts are joined.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl EventSink for Nowhere {
 
 impl App {
     /// Reads, compiles, binds. Nothing serves unless everything is right.
-    pub(crate) fn start(source: Source, cores: Option<usize>) -> Result<Self, Failure> {
+    pub(crate) fn start(source: Source, cores: Option<usize>, ca_dir: Option<&Path>) -> Result<Self, Failure> {
         os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
@@ -120,6 +121,11 @@ impl App {
         let compiled = draft.compile(&env, 1, make_root, None, &mut found);
         report(&found)?;
         let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
+        if let Some(folder) = ca_dir {
+            interception::load_or_create(&state_dir)
+                .and_then(|_| interception::publish(&state_dir, folder))
+                .map_err(Failure::Other)?;
+        }
         compiled.attestors.start(None);
         let metrics = Metrics::new(&registry).map_err(unregistered)?;
         let server = Server::start(ServerEnv {
@@ -156,6 +162,7 @@ impl App {
         };
         app.record("started", None);
         console::note("ready");
+        os::tell_manager("READY=1");
         Ok(app)
     }
 
@@ -173,6 +180,7 @@ impl App {
                     () = tokio::time::sleep(HEALTH) => Next::Look,
                 }
             });
+            os::tell_manager("WATCHDOG=1");
             match next {
                 Next::Reload => self.reload(),
                 Next::Look => self.tell_health(),
@@ -185,6 +193,7 @@ impl App {
 
     /// Puts the file as it is now in force, or says why not; the running generation then stays.
     fn reload(&mut self) {
+        os::tell_manager("RELOADING=1");
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
         let number = previous.number + 1;
@@ -221,6 +230,7 @@ impl App {
                 self.record("generation_refused", Some(why));
             }
         }
+        os::tell_manager("READY=1");
     }
 
     /// Says what attestors complain about, once: a broken bundle, an issuer that does not answer.
@@ -239,6 +249,7 @@ impl App {
         self.ready.store(false, Ordering::Release);
         self.record("draining", None);
         console::note("draining");
+        os::tell_manager("STOPPING=1");
         self.server.drain();
         self.ledger.emit(Event::System(SystemEvent {
             at_ms: self.env.clock.now_ms(),

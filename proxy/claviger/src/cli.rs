@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Schema(command::schema::SchemaArgs),
     /// Write configuration files in the usual form
     Fmt(command::fmt::FmtArgs),
+    /// Ask a running proxy whether it lives, and whether it is ready
+    Health(command::health::HealthArgs),
     /// Work on Kubernetes manifests
     K8s(command::k8s::K8sArgs),
     /// Print the certificate that clients of forward listeners must trust

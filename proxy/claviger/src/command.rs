@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod configuration;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod health;
 pub(crate) mod k8s;
 pub(crate) mod ledger;
 pub(crate) mod quickstart;
@@ -16,7 +17,6 @@ pub(crate) mod secret;
 pub(crate) mod suggest;
 pub(crate) mod suspend;
 pub(crate) mod test;
-
 
 use claviger_policy::document::Diagnostics;
 

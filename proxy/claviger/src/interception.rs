@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use claviger_contract::SystemClock;
 use claviger_credential::SealedStore;
 use claviger_wire::InterceptionRoot;
@@ -31,4 +32,43 @@ pub(crate) fn load_or_create(state_dir: &Path) -> Result<InterceptionRoot, Strin
     std::fs::write(&file, certificate).map_err(|error| format!("failed to write `{}`: {error}", file.display()))?;
     store.set_own(KEY, key).map_err(|error| error.to_string())?;
     Ok(root)
+}
+
+/// A certificate in front of the public roots (Mozilla's, as of the build): for clients whose only setting replaces
+/// the roots of the system.
+pub(crate) fn bundle(certificate: &str) -> String {
+    let mut all = certificate.trim_end().to_owned();
+    all.push('\n');
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        all.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(root);
+        let mut rest = encoded.as_str();
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(rest.len().min(64));
+            all.push_str(line);
+            all.push('\n');
+            rest = after;
+        }
+        all.push_str("-----END CERTIFICATE-----\n");
+    }
+    all
+}
+
+/// Writes `ca.pem` and `bundle.pem` for clients that share a folder with the proxy, such as containers of one pod.
+pub(crate) fn publish(state_dir: &Path, folder: &Path) -> Result<(), String> {
+    let source = certificate_path(state_dir);
+    let certificate =
+        std::fs::read_to_string(&source).map_err(|error| format!("failed to read `{}`: {error}", source.display()))?;
+    let failed =
+        |error: std::io::Error| format!("failed to write the CA certificates into `{}`: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    for (name, text) in [("ca.pem", &certificate), ("bundle.pem", &bundle(&certificate))] {
+        // Renamed into place: a client that reads at this moment sees one file or the other.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(readable).map_err(failed)?;
+        file.persist(folder.join(name)).map_err(|error| failed(error.error))?;
+    }
+    Ok(())
 }

@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Command::Config(args) => command::configuration::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Fmt(args) => command::fmt::run(&args),
+        Command::Health(args) => command::health::run(&args),
         Command::K8s(args) => command::k8s::run(&args),
         Command::Quickstart(args) => command::quickstart::run(&args),
     };

@@ -25,3 +25,4 @@ pub(crate) fn raise_file_limit() {
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
+

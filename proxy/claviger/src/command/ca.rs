@@ -13,6 +13,9 @@ use clap::Args;
 pub(crate) struct CaArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Followed by the public roots, for variables that replace the system's: SSL_CERT_FILE, REQUESTS_CA_BUNDLE …
+    #[arg(long)]
+    pub(crate) bundle: bool,
 }
 
 pub(crate) fn run(args: &CaArgs) -> Done {
@@ -25,6 +28,6 @@ pub(crate) fn run(args: &CaArgs) -> Done {
     let file = interception::certificate_path(&draft.state_dir);
     let pem = std::fs::read_to_string(&file)
         .map_err(|error| Failure::Other(format!("failed to read `{}`: {error}", file.display())))?;
-    console::out_raw(&pem);
+    console::out_raw(&if args.bundle { interception::bundle(&pem) } else { pem });
     Ok(ExitCode::SUCCESS)
 }

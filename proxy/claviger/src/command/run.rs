@@ -1,5 +1,6 @@
 //! `claviger run`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::app::App;
@@ -14,10 +15,13 @@ pub(crate) struct RunArgs {
     /// Data cores [default: one per CPU]
     #[arg(long, value_name = "N")]
     pub(crate) cores: Option<usize>,
+    /// Write `ca.pem` and `bundle.pem` (with the public roots) into this folder before serving, for clients to trust
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) ca_dir: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &RunArgs) -> Done {
     let path = configuration(&args.config)?;
-    App::start(path, args.cores)?.run()?;
+    App::start(path, args.cores, args.ca_dir.as_deref())?.run()?;
     Ok(ExitCode::SUCCESS)
 }
