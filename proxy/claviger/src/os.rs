@@ -1,5 +1,9 @@
 //! What is asked of the operating system about this process itself.
 
+mod manager;
+
+pub(crate) use manager::tell_manager;
+
 /// Keeps secrets in memory out of core files and away from other processes of the same user.
 ///
 /// Not dumpable: no core file, and `ptrace` and `/proc/PID/mem` need privileges. Called before
@@ -25,4 +29,3 @@ pub(crate) fn raise_file_limit() {
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
-
