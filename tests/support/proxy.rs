@@ -112,6 +112,7 @@ ops = ["GET,HEAD,POST,PUT /v1/**"]
     /// Puts a file into the folder, whole at once: a proxy that looks at this moment sees the old one or the new one.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let coming = self.dir.path().join(format!(".coming-{}~", name.replace('/', "-")));
         std::fs::write(&coming, text).unwrap();
         if let Ok(present) = std::fs::metadata(&path) {

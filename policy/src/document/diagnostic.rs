@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::source::Location;
+use crate::analyze::Code;
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,10 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// The stable code under which `analyze` reports it; `None` for the common one.
+    pub code: Option<Code>,
+    /// The team whose files are to blame: the one in whose file it stands, unless [`Diagnostic::blame`] says otherwise.
+    pub team: Option<std::sync::Arc<str>>,
 }
 
 impl fmt::Display for Diagnostic {
@@ -115,7 +120,8 @@ impl Diagnostics {
         message: String,
     ) -> &mut Diagnostic {
         let at = self.found.len();
-        self.found.push(Diagnostic { severity, location, key, message, help: None });
+        let team = location.as_ref().and_then(|location| location.team().cloned());
+        self.found.push(Diagnostic { severity, location, key, message, help: None, code: None, team });
         // The element was pushed on the line above.
         #[allow(clippy::indexing_slicing, reason = "the index was made by the push above")]
         &mut self.found[at]
@@ -123,6 +129,19 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
+    /// Says whose files are to blame, where that is not who wrote the place: a test of the platform that fails by a
+    /// rule of a team.
+    pub fn blame(&mut self, team: Option<std::sync::Arc<str>>) -> &mut Self {
+        self.team = team;
+        self
+    }
+
+    /// Says under which code `analyze` reports it.
+    pub fn code(&mut self, code: Code) -> &mut Self {
+        self.code = Some(code);
+        self
+    }
+
     /// Says what to write instead.
     pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());

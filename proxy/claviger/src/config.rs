@@ -3,20 +3,28 @@
 
 mod asked;
 mod at_start;
+mod comments;
 mod discover;
+mod effective;
+mod files;
+mod format;
+mod keys;
+mod pattern;
+pub(crate) mod schema;
+mod probing;
 mod services;
 mod texts;
-mod trust;
+pub(crate) mod trust;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use claviger_contract::{Clock, EventSink, Outbound};
-use claviger_credential::{CredentialEnv, Credentials};
+use claviger_credential::{BoundHost, CredentialEnv, Credentials};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
-use claviger_policy::document::{self, Diagnostics, Located, SourceFile, Table};
+use claviger_policy::document::{self, Diagnostics, Located, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_with};
 use claviger_wire::{
     Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
@@ -25,8 +33,12 @@ use claviger_wire::{
 use crate::admin::AdminSettings;
 
 pub(crate) use at_start::AtStart;
-pub(crate) use discover::{Source, default_state_dir, discover};
-use texts::Texts;
+pub(crate) use discover::{Source, default_state_dir, discover, in_project, project_file};
+pub(crate) use effective::{Effective, Leaf};
+pub(crate) use files::{Files, files};
+pub(crate) use format::format;
+pub(crate) use probing::{Probing, Use};
+pub(crate) use texts::Texts;
 
 /// A file that was read; its parts are taken out of it step by step.
 pub(crate) struct Draft {
@@ -61,36 +73,30 @@ pub(crate) struct Compiled {
     pub(crate) watched: Vec<PathBuf>,
 }
 
-/// The file and all that it includes, as one tree.
-fn load(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Option<Table> {
-    let text = match texts.read(path) {
-        Ok(text) => text,
-        Err(error) => {
-            out.error_nowhere(format!("failed to read `{}`: {error}", path.display()));
-            return None;
-        }
-    };
-    document::parse(&SourceFile::new(path.display().to_string(), text), out)
+/// The files of a configuration, if they may be used; what is wrong with them is in `out`.
+pub(crate) fn files_of(source: &Source, out: &mut Diagnostics) -> Option<Files> {
+    let (mut texts, mut found) = (Texts::default(), Diagnostics::default());
+    let files = files(source.path(), &mut texts, &mut found);
+    // What is wrong with a file that may not be used is nobody's business.
+    trust::admit(source, files.as_ref(), &mut texts, out)?;
+    out.append(found);
+    files
 }
 
 /// Reads a file and takes what concerns the process as a whole.
 pub(crate) fn read(source: &Source, out: &mut Diagnostics) -> Option<Draft> {
-    let (mut texts, mut found) = (Texts::default(), Diagnostics::default());
-    let root = load(source.path(), &mut texts, &mut found);
-    // What is wrong with a file that may not be used is nobody's business.
-    trust::admit(source, &texts, out)?;
-    out.append(found);
+    let Files { root, teams, patterns, .. } = files_of(source, out)?;
     let mut root = root?;
+    for (name, team) in &teams {
+        out.append(team.found.clone());
+        out.error(&team.location, format!("team.{name}"), "teams are not supported yet").help("leave the table out");
+    }
+    root = files::join(root, teams.values().flat_map(|team| &team.files), out);
     let places = at_start::Places::of(&root);
     if !root.has("version") {
         root.missing("version", out).help("write `version = 1`");
     }
-    if let Some(version) = root.integer("version", i64::MIN..=i64::MAX, out)
-        && version.value != 1
-    {
-        out.error(&version.location, "version", format!("this Claviger does not read version `{}`", version.value))
-            .help("write `version = 1`");
-    }
+    files::check_version(&mut root, out);
     let trust_domain = root.required_string("trust_domain", out).and_then(|text| {
         let parsed = TrustDomain::parse(&text.value);
         if let Err(error) = &parsed {
@@ -231,6 +237,6 @@ impl Draft {
             }
             return None;
         };
-        Some(parts.route.hosts().iter().map(ToString::to_string).collect())
+        Some(BoundHost::of_service(&parts.route).iter().map(ToString::to_string).collect())
     }
 }

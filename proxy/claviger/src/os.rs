@@ -1,6 +1,10 @@
-//! What is asked of the operating system about this process itself.
+//! What is asked of the operating system about this process itself, and about files.
 
 mod manager;
+
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 pub(crate) use manager::tell_manager;
 
@@ -28,4 +32,19 @@ pub(crate) fn raise_file_limit() {
 /// One data core per CPU that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The bytes of a regular file of at most so many: no device that never ends, no pipe that nobody writes to.
+pub(crate) fn read_regular(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::File::options().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(std::io::Error::other(format!("it has more than {max} bytes")));
+    }
+    Ok(bytes)
 }
