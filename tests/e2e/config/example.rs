@@ -117,6 +117,7 @@ fn every_word_stands_in_the_example() {
     let expected = [
         "attestor.algorithms",
         "attestor.kind",
+        "attestor.loopback",
         "credential.auth",
         "credential.kind",
         "ledger.sinks",

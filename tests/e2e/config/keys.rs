@@ -23,7 +23,10 @@ pub(crate) struct Insertion {
 impl Section<'_> {
     /// Tables of which the keys are the same. A kind has keys of its own; allow and deny are one.
     pub(crate) fn class(&self) -> String {
+        // A preset has the keys of what it is a preset of.
+        const PRESETS: &[&str] = &["kubernetes", "github-actions", "gitlab-ci"];
         match self.name.split('.').next().unwrap_or_default() {
+            "attestor" if self.value("kind").is_some_and(|kind| PRESETS.contains(&kind)) => "attestor.jwt".to_owned(),
             table @ ("attestor" | "store" | "credential") => format!("{table}.{}", self.value("kind").unwrap_or("?")),
             "allow" | "deny" => "rule".to_owned(),
             table => table.to_owned(),
