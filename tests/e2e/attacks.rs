@@ -1,6 +1,5 @@
 //! Ways in which a client or an upstream could try to get at a credential, or in the way of others.
 
-use std::time::Duration;
 
 use claviger_tests::origin::{echo, full, handler};
 use claviger_tests::{Origin, PATIENCE, Proxy, World};
@@ -252,7 +251,7 @@ async fn a_body_that_comes_too_late_is_not_sent() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let size = tokio::time::timeout(Duration::from_secs(15), stream.read(&mut answer)).await.unwrap().unwrap();
+    let size = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap();
     let answer = String::from_utf8_lossy(&answer[..size]).into_owned();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body_broken"), "{answer}");
     assert_eq!(origin.seen().len(), 1);

@@ -1,6 +1,5 @@
 //! Bodies pass as they come: event by event, at flat memory, masked where they echo.
 
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, handler};
@@ -44,18 +43,15 @@ async fn sse_passes_event_by_event() {
     let request = client().get(proxy.gateway("/api/v1/stream")).bearer_auth(world.token("app"));
     let mut response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut slowest = Duration::ZERO;
     for number in 0..50 {
         let event = format!("data: {{\"n\":{number}}}\n\n");
-        let sent = Instant::now();
+        // The next one is not sent before this one is there.
         sender.send(Bytes::from(event.clone())).unwrap();
         let got = tokio::time::timeout(PATIENCE, response.chunk()).await.unwrap().unwrap().unwrap();
-        slowest = slowest.max(sent.elapsed());
         assert_eq!(got, event.as_bytes());
     }
     drop(sender);
     assert!(response.chunk().await.unwrap().is_none());
-    assert!(slowest < Duration::from_secs(1), "an event took {slowest:?}");
 }
 
 /// A stream with its state on the heap.

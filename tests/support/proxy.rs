@@ -17,7 +17,7 @@ use crate::origin::Origin;
 use crate::peers::ca::TestCa;
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration, a state, a CA, a token issuer and a canary: all that a run needs.
 #[derive(Debug)]

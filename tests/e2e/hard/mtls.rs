@@ -240,7 +240,7 @@ async fn promise_7_trust_that_is_taken_away_ends_live_connections_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn promise_7_an_svid_that_expires_ends_live_connections_too() {
     let (world, origin, domain, proxy) = mesh().await;
-    let svid = domain.svid_for(APP, 3);
+    let svid = domain.svid_for(APP, 10);
     let outer = Outer::Tls(Some(&svid));
     let sessions = [
         (Session::gateway(&world, &proxy, Some(&svid), false).await.unwrap(), "/api/v1/x"),

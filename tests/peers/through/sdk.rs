@@ -197,26 +197,26 @@ async fn openai_sdk_to_a_cleartext_server() {
     stage.end(&[]);
 }
 
-/// What Claviger adds until the first event of a stream is there: milliseconds, with room for a busy machine.
+/// What Claviger adds until the first event of a stream is there: milliseconds. A busy machine only adds, so the
+/// quickest of several tells.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_event_of_a_stream_comes_soon() {
     let world = World::new();
     let llama = Llama::start(&world.ca, "llm.test", &world.canary).await;
     let stage = OPENAI.stage(world, &llama, "");
     let app = stage.token("app");
-    let median = |result: &Value| {
-        let mut all: Vec<f64> = result["first_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap()).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+    let quickest = |result: &Value| {
+        let all = result["first_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap());
+        all.min_by(f64::total_cmp).unwrap()
     };
     let direct = Client::python(OPENAI.script).trust(&stage.world.ca.path()).env("STREAMS", "15");
     let direct = direct.env(OPENAI.base, llama.endpoint().url_by_address("/v1")).env(OPENAI.key, &stage.world.canary);
-    let direct = median(&direct.run().await.ok().json());
-    println!("first event, median of 15: direct {direct} ms");
+    let direct = quickest(&direct.run().await.ok().json());
+    println!("first event, quickest of 15: direct {direct} ms");
     for mode in MODES {
         let result = OPENAI.run(&stage, mode, Some(&app), &[("STREAMS", "15")]).await;
-        let through = median(&result);
-        println!("first event, median of 15: {mode:?} {through} ms");
+        let through = quickest(&result);
+        println!("first event, quickest of 15: {mode:?} {through} ms");
         assert!(through < direct + 100.0, "{mode:?}: {through} ms, direct {direct} ms");
     }
     stage.end(&[]);

@@ -13,7 +13,7 @@ use tokio::{process::Command, time::timeout};
 use super::Installed;
 use crate::canary;
 
-const RUN_SECONDS_MAX: u64 = 60;
+const RUN_SECONDS_MAX: u64 = 150;
 
 /// A client program with an environment that holds a path, an empty home folder and what is set here; nothing else.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::{
     server::{Endpoint, Server},
 };
 
-const WAIT_SECONDS_MAX: u64 = 20;
+const WAIT_SECONDS_MAX: u64 = 60;
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// Probes begin with this; they are no requests of a client.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-const START_SECONDS_MAX: u64 = 30;
+const START_SECONDS_MAX: u64 = 90;
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs a server until its own standard input ends, which it does when the test process goes, however it goes. It leads
