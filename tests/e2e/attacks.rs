@@ -1,6 +1,5 @@
 //! Ways in which a client or an upstream could try to get at a credential, or in the way of others.
 
-
 use claviger_tests::origin::{echo, full, handler};
 use claviger_tests::{Origin, PATIENCE, Proxy, World};
 use http::Response;

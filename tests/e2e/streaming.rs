@@ -1,6 +1,5 @@
 //! Bodies pass as they come: event by event, at flat memory, masked where they echo.
 
-
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, handler};
 use claviger_tests::{Origin, PATIENCE, Proxy, World};
