@@ -1,17 +1,23 @@
-//! `claviger schema`
+//! `claviger schema`: the JSON Schema of the configuration, for editors.
+
+use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::ConfigArgs;
 use crate::command::{Done, Failure};
+use crate::config::schema::{FileKind, schema};
+use crate::console;
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    /// For files that the configuration includes, where nothing is required
+    #[arg(long)]
+    pub(crate) included: bool,
 }
 
 pub(crate) fn run(args: &SchemaArgs) -> Done {
-    drop(args.config.clone());
-    Err(Failure::Call("this command is not built yet".to_owned()))
+    let kind = if args.included { FileKind::Included } else { FileKind::Main };
+    let schema = schema(kind).map_err(Failure::Other)?;
+    console::out(&serde_json::to_string_pretty(&schema).map_err(|error| Failure::doing("print the schema")(&error))?);
+    Ok(ExitCode::SUCCESS)
 }

@@ -70,7 +70,7 @@ pub(crate) fn discover(given: Option<&PathBuf>) -> Result<Source, Missing> {
 
 /// The nearest `claviger.toml` from the working folder up to the top of its repository; outside of a repository, in the
 /// working folder only: what others put into `/tmp` or `/` is nobody's project.
-fn in_project() -> Option<Source> {
+pub(crate) fn in_project() -> Option<Source> {
     let here = std::env::current_dir().ok()?;
     let is_top = |folder: &&Path| REPOSITORY.iter().any(|mark| folder.join(mark).exists());
     let top = here.ancestors().find(is_top).unwrap_or(&here);

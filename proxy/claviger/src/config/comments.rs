@@ -1,0 +1,137 @@
+//! What each key means: the comments of `config.example.toml`, which are the only place where it is said.
+
+use std::collections::BTreeMap;
+
+use toml_parser::parser::{Event, EventKind, parse_document};
+use toml_parser::{ErrorSink, ParseError, Source};
+
+const EXAMPLE: &str = include_str!("../../../../config.example.toml");
+
+/// What the comments say, by the kind of table (`attestor.jwt`) and the key.
+pub(crate) type Comments = BTreeMap<(String, String), String>;
+
+/// The comments beside and right above each key of the example; the first of a kind of table counts.
+///
+/// `by` says which key tells the kinds of a table apart, if it has kinds.
+pub(crate) fn comments(by: impl Fn(&str) -> Option<String>) -> Comments {
+    let mut all = Comments::new();
+    for section in sections(EXAMPLE) {
+        let kind = by(&section.table).and_then(|by| section.value_of(&by).map(ToOwned::to_owned));
+        let class = match kind {
+            Some(kind) => format!("{}.{kind}", section.table),
+            None if section.table.is_empty() => "root".to_owned(),
+            None => section.table.clone(),
+        };
+        for line in section.lines.into_iter().filter(|line| !line.comment.is_empty()) {
+            all.entry((class.clone(), line.key)).or_insert(line.comment);
+        }
+    }
+    all
+}
+
+/// One table of the example.
+#[derive(Debug, Default)]
+struct Section {
+    /// `listener` of `[listener.egress]`; empty for the root.
+    table: String,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    key: String,
+    value: String,
+    comment: String,
+}
+
+impl Section {
+    fn value_of(&self, key: &str) -> Option<&str> {
+        self.lines.iter().find(|line| line.key == key).map(|line| line.value.as_str())
+    }
+}
+
+/// Errors have been found by whoever parsed the text for its values.
+struct Silent;
+
+impl ErrorSink for Silent {
+    fn report_error(&mut self, _: ParseError) {}
+}
+
+/// The events of a text, errors left aside.
+pub(crate) fn events(text: &str) -> Vec<Event> {
+    let tokens = Source::new(text).lex().into_vec();
+    let mut events: Vec<Event> = Vec::new();
+    parse_document(&tokens, &mut events, &mut Silent);
+    events
+}
+
+fn sections(text: &str) -> Vec<Section> {
+    let mut all = vec![Section::default()];
+    let mut reader = Reader::default();
+    for event in events(text) {
+        let span = event.span();
+        let raw = text.get(span.start()..span.end()).unwrap_or_default();
+        if let Some(section) = reader.next(event.kind(), raw, all.last_mut()) {
+            all.push(section);
+        }
+    }
+    all
+}
+
+/// Where a reading is.
+#[derive(Debug, Default)]
+struct Reader {
+    depth: usize,
+    in_header: bool,
+    header: Vec<String>,
+    /// Comment lines that stand right above.
+    above: String,
+    /// Whether the line so far has a key and its value.
+    in_line: bool,
+    is_blank: bool,
+}
+
+impl Reader {
+    fn next(&mut self, kind: EventKind, raw: &str, section: Option<&mut Section>) -> Option<Section> {
+        match kind {
+            EventKind::StdTableOpen | EventKind::ArrayTableOpen => self.in_header = true,
+            EventKind::StdTableClose | EventKind::ArrayTableClose => {
+                (self.in_header, self.in_line) = (false, false);
+                self.above.clear();
+                let table = self.header.drain(..).next().unwrap_or_default();
+                return Some(Section { table, ..Section::default() });
+            }
+            EventKind::ArrayOpen | EventKind::InlineTableOpen => self.depth += 1,
+            EventKind::ArrayClose | EventKind::InlineTableClose => self.depth = self.depth.saturating_sub(1),
+            EventKind::SimpleKey if self.in_header => self.header.push(raw.to_owned()),
+            EventKind::SimpleKey if self.depth == 0 => {
+                let comment = std::mem::take(&mut self.above);
+                section?.lines.push(Line { key: raw.to_owned(), comment, ..Line::default() });
+                self.in_line = true;
+            }
+            EventKind::Scalar if self.depth == 0 => {
+                raw.trim_matches('"').clone_into(&mut section?.lines.last_mut()?.value)
+            }
+            EventKind::Comment if self.depth == 0 => {
+                let text = raw.trim_start_matches('#').trim();
+                let into = if self.in_line { &mut section?.lines.last_mut()?.comment } else { &mut self.above };
+                if !into.is_empty() {
+                    into.push(' ');
+                }
+                into.push_str(text);
+            }
+            EventKind::Newline if self.depth == 0 => {
+                if self.is_blank {
+                    self.above.clear();
+                }
+                (self.is_blank, self.in_line) = (true, false);
+                return None;
+            }
+            _ => {}
+        }
+        if kind != EventKind::Whitespace {
+            self.is_blank = false;
+        }
+        None
+    }
+}
