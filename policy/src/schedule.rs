@@ -80,6 +80,27 @@ impl Schedule {
         Some(State { open: false, until: i64::MAX })
     }
 
+    /// Whether this one is open whenever the other is. `false` where that was not shown.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        if self.days == [true; 7] && self.from == Time::MIN && self.to.is_none() {
+            return true;
+        }
+        let days = self.days.iter().zip(other.days).all(|(mine, theirs)| *mine || !theirs);
+        if !days || self.zone_name != other.zone_name {
+            return false;
+        }
+        // Where clocks are set, a time that is skipped is read as a later one, which need not keep the order.
+        let keeps_order = self.zone.to_fixed_offset().is_ok();
+        let overnight = |schedule: &Self| schedule.to.is_some_and(|to| to < schedule.from);
+        let ends = match (self.to, other.to) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(theirs)) => theirs <= mine,
+        };
+        let around = keeps_order && !overnight(self) && !overnight(other) && self.from <= other.from && ends;
+        around || (self.from == other.from && self.to == other.to)
+    }
+
     fn opens_on(&self, day: Date) -> bool {
         let at = usize::try_from(day.weekday().to_monday_zero_offset()).unwrap_or_default();
         self.days.get(at).copied().unwrap_or_default()

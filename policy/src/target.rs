@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use authority::{Authority, Host};
-pub(crate) use path::{check_path, decoded_eq, hash_segment};
+pub(crate) use path::{check_path, could_be_key, decoded, decoded_eq, hash_segment};
 
 /// The longest `path?query`, in bytes.
 pub const PATH_AND_QUERY_MAX: usize = 16 * 1024;

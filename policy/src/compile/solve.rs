@@ -10,7 +10,7 @@ use crate::value::{Literal, Truth, ValueTest, glob_intersection};
 
 /// What is known about a set of constraints. Ordered from the least to the most likely to be met.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Solution<T> {
+pub(crate) enum Solution<T> {
     /// Nothing can meet them.
     Impossible,
     /// No single value meets them; a list of values may, or a moment beyond those that were tried.
@@ -22,7 +22,7 @@ pub(super) enum Solution<T> {
 }
 
 impl<T> Solution<T> {
-    pub(super) fn rank(&self) -> u8 {
+    pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Impossible => 0,
             Self::Unlikely => 1,
@@ -32,7 +32,7 @@ impl<T> Solution<T> {
     }
 
     /// The same verdict about something else; `None` if a value was found.
-    pub(super) fn failure<U>(&self) -> Option<Solution<U>> {
+    pub(crate) fn failure<U>(&self) -> Option<Solution<U>> {
         match self {
             Self::Impossible => Some(Solution::Impossible),
             Self::Unlikely => Some(Solution::Unlikely),
@@ -43,7 +43,7 @@ impl<T> Solution<T> {
 }
 
 /// A value for which every test holds.
-pub(super) fn value(tests: &[&ValueTest]) -> Solution<AttributeValue> {
+pub(crate) fn value(tests: &[&ValueTest]) -> Solution<AttributeValue> {
     let literals: Vec<&Literal> = tests.iter().flat_map(|test| in_literals(test)).collect();
     let mut tried: Vec<AttributeValue> = tests.iter().flat_map(|test| around(test)).collect();
     for (at, a) in literals.iter().enumerate() {
@@ -118,7 +118,7 @@ fn common(a: &Literal, b: &Literal) -> Option<AttributeValue> {
 
 /// An address in, or not in, each of the sets. Complete: a set that is not empty begins at the first
 /// address of a range or behind the last one.
-pub(super) fn address(tests: &[(&[IpNet], bool)]) -> Option<IpAddr> {
+pub(crate) fn address(tests: &[(&[IpNet], bool)]) -> Option<IpAddr> {
     let zero = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
     let nets = tests.iter().flat_map(|(nets, _)| nets.iter());
     let edges = nets.flat_map(|net| [Some(net.network()), next(net.broadcast())]).flatten();

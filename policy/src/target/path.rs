@@ -1,5 +1,7 @@
 //! What a path and a query may hold, and how segments are compared.
 
+use std::borrow::Cow;
+
 use super::{PATH_AND_QUERY_MAX, PathMode, TargetError};
 
 /// Checks `path?query`; returns where the path ends.
@@ -171,6 +173,11 @@ pub(crate) fn decoded_eq(a: &str, b: &str) -> bool {
     a == b || ((a.contains('%') || b.contains('%')) && Decoded::new(a.as_bytes()).eq(Decoded::new(b.as_bytes())))
 }
 
+/// The bytes that a segment names.
+pub(crate) fn decoded(segment: &str) -> Cow<'_, [u8]> {
+    if segment.contains('%') { Decoded::new(segment.as_bytes()).collect() } else { segment.as_bytes().into() }
+}
+
 /// Continues an FNV-1a hash over `/` and a decoded segment. Not secret-keyed: a collision only costs
 /// the exact comparison that follows every hit.
 pub(crate) fn hash_segment(hash: u32, segment: &str) -> u32 {
@@ -188,6 +195,11 @@ pub(super) fn redact(path: &str) -> String {
         shown.push_str(if is_word(segment) { segment } else { "*" });
     }
     shown
+}
+
+/// Whether a segment is recorded as `*`.
+pub(crate) fn could_be_key(segment: &str) -> bool {
+    !is_word(segment)
 }
 
 /// Lower-case words joined by `-`, `_` or `.`, and versions such as `v1`, `v1beta2`: no key looks so.
