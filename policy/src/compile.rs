@@ -1,20 +1,23 @@
 //! From the document tree to a [`Policy`].
 
 mod bucket;
-mod overlap;
-mod solve;
+mod delegation;
+pub(crate) mod overlap;
+pub(crate) mod solve;
 mod test_case;
+
+pub use test_case::{TestCase, TestOutcome, TestResult};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::condition::Names;
 use crate::document::{Diagnostics, Located, Location, Table};
-use crate::policy::{Data, HostIndex};
+use crate::policy::{Data, Declared, HostIndex};
 use crate::rule::{Linker, RuleKind, RuleSet, Scope};
 use crate::schedule::Schedule;
 use crate::workload::Workload;
-use crate::{HostPattern, Policy, ServiceRoute, TrustDomain};
+use crate::{HostPattern, Policy, ServiceRoute, Team, TrustDomain};
 
 /// What other parts know of a credential: its name and the hosts that it may go to.
 #[derive(Clone, Debug)]
@@ -32,8 +35,10 @@ pub struct Inputs {
     pub trust_domain: TrustDomain,
     /// All services.
     pub services: Vec<ServiceRoute>,
-    /// All credentials.
+    /// All credentials; what stands in a team's file is the team's.
     pub credentials: Vec<CredentialFacts>,
+    /// The teams whose tables are right.
+    pub teams: Vec<Team>,
     /// The number of the generation that is made.
     pub generation: u64,
 }
@@ -54,21 +59,36 @@ pub fn compile_with(
     out: &mut Diagnostics,
 ) -> Option<Policy> {
     let mut found = Diagnostics::default();
-    let policy = compile_into(root, inputs, check, out.has_errors(), &mut found);
+    let policy = compile_into(root, inputs, check, (out.has_errors(), true), &mut found);
     let policy = policy.filter(|_| !found.has_errors());
     out.append(found);
     policy
 }
 
-/// `incomplete`: what was read before has errors, so that services and credentials may be missing from `inputs`.
+/// As [`compile_with`], but a test that fails is no error: for whoever runs them itself ([`Policy::run_tests`]).
+pub fn compile_untested(
+    root: &mut Table,
+    inputs: Inputs,
+    check: impl FnOnce(&Policy, &mut Diagnostics),
+    out: &mut Diagnostics,
+) -> Option<Policy> {
+    let mut found = Diagnostics::default();
+    let policy = compile_into(root, inputs, check, (out.has_errors(), false), &mut found);
+    let policy = policy.filter(|_| !found.has_errors());
+    out.append(found);
+    policy
+}
+
+/// `incomplete`: what was read before has errors, so that services and credentials may be missing from `inputs`;
+/// `tested`: whether tests run.
 fn compile_into(
     root: &mut Table,
     inputs: Inputs,
     check: impl FnOnce(&Policy, &mut Diagnostics),
-    incomplete: bool,
+    (incomplete, tested): (bool, bool),
     out: &mut Diagnostics,
 ) -> Option<Policy> {
-    let Inputs { trust_domain, services, credentials, generation } = inputs;
+    let Inputs { trust_domain, services, credentials, teams, generation } = inputs;
     let hosts = HostIndex::new(&services, out);
     let schedules: BTreeMap<String, Arc<Schedule>> = root
         .named_tables("schedule", out)
@@ -81,8 +101,10 @@ fn compile_into(
     // A name that failed stays known, so that one mistake is not reported at every rule that uses it.
     let names: BTreeMap<String, usize> =
         tables.iter().enumerate().map(|(at, (name, _))| (name.value.clone(), at)).collect();
-    let workloads: Vec<Workload> =
-        tables.into_iter().filter_map(|(name, table)| Workload::take(name, table, &trust_domain, out)).collect();
+    let mut workloads: Vec<Workload> = tables
+        .into_iter()
+        .filter_map(|(name, table)| Workload::take(name, table, &trust_domain, &teams, out))
+        .collect();
     let is_broken = |key: &str, known: &dyn Fn(&str) -> bool| -> Vec<String> {
         let names = if incomplete { root.names_of(key) } else { &[] };
         names.iter().filter(|name| !known(name)).cloned().collect()
@@ -98,27 +120,34 @@ fn compile_into(
         workloads: &names,
         services: &services,
         credentials: &credentials,
+        teams: &teams,
     };
-    let mut set = take_rules(root, scope, out);
-    let cases = test_case::take(root, out);
+    delegation::check_lent(&teams, &credentials, &broken_credentials, out);
+    let (mut set, everyone) = take_rules(root, scope, out);
+    workloads.extend(everyone);
+    let cases = test_case::take(root, &teams, out);
     bucket::check(&set, &workloads, &services, out);
+    delegation::check_size(&set, out);
     // Indices of workloads hold only if every one of them was read.
     if out.has_errors() {
         return None;
     }
     let suspects = overlap::find(&set, &workloads, &services, &trust_domain);
-    overlap::mark(&mut set, &suspects);
-    let policy = Policy::new(Data::new(generation, trust_domain, services, hosts, workloads, set));
-    overlap::report(&policy, &suspects, out);
+    suspects.mark(&mut set);
+    let tests = cases.unwrap_or_default();
+    let declared = Declared { schedules: schedules.into_values().collect(), credentials, tests, teams };
+    let policy = Policy::new(Data::new(generation, trust_domain, services, hosts, workloads, set, declared));
+    suspects.report(&policy, out);
     check(&policy, out);
     // Rules that name what is wrong elsewhere are missing: no test could say anything.
-    if !out.has_errors() && !incomplete {
-        test_case::run(&policy, cases?, out);
+    if tested && !out.has_errors() && !incomplete {
+        test_case::report(&policy, out);
     }
     Some(policy)
 }
 
-fn take_rules(root: &mut Table, scope: Scope<'_>, out: &mut Diagnostics) -> RuleSet {
+/// The rules, and a workload for each team of which a rule means everyone.
+fn take_rules(root: &mut Table, scope: Scope<'_>, out: &mut Diagnostics) -> (RuleSet, Vec<Workload>) {
     let mut linker = Linker::new(scope);
     let mut first: BTreeMap<String, (RuleKind, Location)> = BTreeMap::new();
     for kind in [RuleKind::Allow, RuleKind::Deny] {

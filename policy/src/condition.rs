@@ -74,6 +74,16 @@ impl Condition {
         }
     }
 
+    /// How much there is to compare in it.
+    pub(crate) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::SourceIp { nets, .. } => nets.len(),
+            // Weeks of windows are gone through.
+            Kind::Time { .. } => 100,
+            Kind::Attribute { test, .. } | Kind::Body { test, .. } => test.size(),
+        }
+    }
+
     pub(crate) fn is_body(&self) -> bool {
         matches!(self.kind, Kind::Body { .. })
     }

@@ -63,6 +63,9 @@ pub(crate) fn decide(policy: &Policy, bound: &Bound, target: Target, method: Met
     let Some(service) = service_of(policy, &target) else {
         return Decision::Denied(Denial::new(Reason::UnknownService, target, method));
     };
+    if bound.frozen().is_some() {
+        return Decision::Denied(frozen(bound.data(), service, target, method));
+    }
     let question = Question::new(bound.data(), &target, &method, context, Body::Unasked);
     let verdict = question.judge(bound.enforced(service));
     let observed = question.observe(bound.observed(service), &verdict);
@@ -117,7 +120,7 @@ fn waive(
 ) -> Decision {
     let service = match denial.reason {
         // Not what a rule says, or fails to say: there is no service to pass it to, or no knowing who asks.
-        Reason::UnknownService | Reason::StaleBinding => None,
+        Reason::UnknownService | Reason::StaleBinding | Reason::TeamFrozen => None,
         Reason::NoRule | Reason::DeniedByRule | Reason::Ambiguous | Reason::BodyFactUnavailable => {
             service_of(policy, &denial.target)
         }
@@ -157,6 +160,9 @@ pub(crate) fn resolve(
     let Some(service) = service_of(policy, &target) else {
         return Err(Denial::new(Reason::UnknownService, target, method));
     };
+    if bound.frozen().is_some() {
+        return Err(frozen(bound.data(), service, target, method));
+    }
     let known = Body::Judged(facts, body.as_ref().map(Bytes::len));
     let question = Question::new(bound.data(), &target, &method, &context, known);
     let verdict = question.judge(bound.enforced(service));
@@ -185,6 +191,12 @@ pub(crate) fn resolve(
 pub(crate) fn service_of(policy: &Policy, target: &Target) -> Option<usize> {
     let claim = policy.data().claim(target.authority(), target.path())?;
     (claim.scheme == target.scheme()).then_some(claim.service)
+}
+
+/// The caller's team has no rules, and its denies are lost too: no rule of the platform may hold for it either.
+fn frozen(data: &Data, service: usize, target: Target, method: Method) -> Denial {
+    let service = data.services.get(service).map(|service| service.name().clone());
+    Denial { service, ..Denial::new(Reason::TeamFrozen, target, method) }
 }
 
 fn denial(

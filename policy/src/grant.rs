@@ -288,6 +288,8 @@ pub enum Reason {
     StaleBinding,
     /// No rule allows it, and one that might have needed a fact of the body that could not be read.
     BodyFactUnavailable,
+    /// The files of the caller's team are wrong, and none of them has been in force.
+    TeamFrozen,
 }
 
 impl Reason {
@@ -300,6 +302,7 @@ impl Reason {
             Self::UnknownService => "unknown_service",
             Self::StaleBinding => "stale_binding",
             Self::BodyFactUnavailable => "body_fact_unavailable",
+            Self::TeamFrozen => "team_frozen",
         }
     }
 
@@ -311,6 +314,7 @@ impl Reason {
             Self::Ambiguous => "two allows of equal priority want different credentials",
             Self::UnknownService => "no service claims the target",
             Self::StaleBinding => "the caller was bound to another generation of the policy",
+            Self::TeamFrozen => "the files of the caller's team are wrong, and none of them has been in force",
             Self::BodyFactUnavailable => "no rule allows it without a fact of the body that could not be read",
         }
     }

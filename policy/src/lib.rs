@@ -6,6 +6,7 @@
 //! canonicalised by [`Policy::canonicalize`], its caller bound once by [`Policy::bind`], and each
 //! request judged by [`Policy::decide`], which alone makes a [`Grant`].
 
+pub mod analyze;
 mod asked;
 mod compile;
 mod condition;
@@ -19,20 +20,28 @@ mod principal;
 mod rule;
 mod schedule;
 mod service;
+mod suggest;
 mod target;
+mod team;
+mod unenforced;
 mod value;
 mod workload;
 
 pub use asked::{Asked, Wanted};
-pub use compile::{CredentialFacts, Inputs, compile, compile_with};
-pub use explain::Explanation;
+pub use compile::{
+    CredentialFacts, Inputs, TestCase, TestOutcome, TestResult, compile, compile_untested, compile_with,
+};
+pub use explain::{Cited, Explanation, Near, Recorded};
 pub use grant::{
-    BodyFacts, CredentialUse, Decision, Denial, Effect, Fact, Grant, Obligations, Observed, Pending, Reason,
+    BodyFacts, CredentialUse, Decision, Denial, Effect, Fact, Grant, Obligations, Observed, Pending, Reason, Waived,
 };
 pub use policy::{Bound, Policy};
 pub use principal::{
     AttributeValue, Attributes, Context, Principal, SpiffeId, SpiffeIdError, TrustDomain, check_segment,
 };
 pub use service::{HostPattern, HostPatternError, ServiceRoute};
+pub use suggest::{NewWorkload, SuggestFor, Suggestion, Unsuggested};
 pub use target::{Authority, Host, PATH_AND_QUERY_MAX, PathMode, Scheme, Target, TargetError};
+pub use team::Team;
+pub use unenforced::Unenforced;
 pub use workload::IdPattern;

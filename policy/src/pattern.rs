@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::PathMode;
 use crate::document::nearest;
-use crate::target::{check_path, decoded_eq, hash_segment};
+use crate::target::{check_path, could_be_key, decoded_eq, hash_segment};
 
 /// How many leading segments of a path are hashed for the prefilter of a decision.
 pub(crate) const HASHED_SEGMENTS: usize = 4;
@@ -25,7 +25,7 @@ const NAMED: [(&str, u16); 8] = [
     ("TRACE", 1 << 7),
 ];
 /// Every method that has no bit of its own.
-const OTHER: u16 = 1 << 15;
+pub(crate) const OTHER: u16 = 1 << 15;
 
 /// The bit of a method.
 pub(crate) fn method_bit(method: &Method) -> u16 {
@@ -52,6 +52,8 @@ pub(crate) struct Methods {
 
 impl Methods {
     pub(crate) const ANY: Self = Self { mask: u16::MAX, other: None };
+    /// The methods whose requests have no body: GET, HEAD, TRACE (RFC 9110 §9.3).
+    pub(crate) const BODILESS: u16 = 1 | 1 << 1 | 1 << 7;
 
     /// `GET`, `GET,POST`, or `*`.
     fn parse(text: &str) -> Result<Self, String> {
@@ -103,6 +105,11 @@ impl Methods {
             (Some(names), _) | (None, Some(names)) => names,
         };
         names.iter().filter_map(|name| name.parse().ok()).find(|method| self.contains(method) && other.contains(method))
+    }
+
+    /// The methods without a bit of their own; `None`: every one.
+    pub(crate) fn others(&self) -> Option<&[Box<str>]> {
+        self.other.as_deref()
     }
 
     /// The extension methods that are near a common one, for a warning.
@@ -203,6 +210,45 @@ impl PathPattern {
         actual.next().is_none()
     }
 
+    /// As [`matches`](Self::matches), of a path from a record, in which `*` is a segment that is not known: one that
+    /// could be a key, for all others are shown.
+    pub(crate) fn may_match(&self, recorded: &str) -> bool {
+        let mut actual = segments(recorded);
+        for wanted in segments(&self.text) {
+            if wanted == "**" {
+                return true;
+            }
+            match actual.next() {
+                // The pattern of a rule that allowed it, whose rest is not known.
+                Some("**") => return true,
+                Some("") if wanted == "*" => return false,
+                Some(_) if wanted == "*" => {}
+                Some("*") if could_be_key(wanted) => {}
+                Some(segment) if decoded_eq(wanted, segment) => {}
+                _ => return false,
+            }
+        }
+        matches!(actual.next(), None | Some("**"))
+    }
+
+    /// Whether every path that `other` matches is one of this pattern's. Exact, segment by segment.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let mut inner = segments(&other.text);
+        for outer in segments(&self.text) {
+            if outer == "**" {
+                return true;
+            }
+            match (outer, inner.next()) {
+                (_, None | Some("**")) | ("*", Some("")) => return false,
+                ("*", Some(_)) => {}
+                (_, Some("*")) => return false,
+                (literal, Some(segment)) if decoded_eq(literal, segment) => {}
+                _ => return false,
+            }
+        }
+        inner.next().is_none()
+    }
+
     /// The pattern of the paths that both match; `None` if there are none. Exact.
     pub(crate) fn intersect(&self, other: &Self) -> Option<Self> {
         let (mut left, mut right) = (segments(&self.text), segments(&other.text));
@@ -294,6 +340,11 @@ impl Operation {
 
     pub(crate) fn matches(&self, method: &Method, path: &str) -> bool {
         self.methods.contains(method) && self.path.matches(path)
+    }
+
+    /// As [`matches`](Self::matches), of a path from a record, in which `*` is a segment that is not known.
+    pub(crate) fn may_match(&self, method: &Method, path: &str) -> bool {
+        self.methods.contains(method) && self.path.may_match(path)
     }
 }
 

@@ -3,17 +3,25 @@
 mod candidate;
 mod hosts;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use hosts::{Claim, HostIndex};
 
-use crate::asked::Asked;
+use crate::asked::{Asked, Wanted};
+use crate::compile::TestCase;
+use crate::document::Location;
 use crate::rule::{Instance, Rule, RuleSet, Selected};
+use crate::schedule::Schedule;
 use crate::target::{Authority, Scheme, Target, TargetError};
-use crate::workload::{Attested, Workload};
-use crate::{Context, CredentialUse, Decision, Explanation, PathMode, Principal, ServiceRoute, TrustDomain};
+use crate::value::Truth;
+use crate::workload::{Attested, IdPattern, Workload};
+use crate::{
+    Context, CredentialFacts, CredentialUse, Decision, Explanation, PathMode, Principal, ServiceRoute, Team,
+    TrustDomain, Unenforced,
+};
 
 /// An index into the compiled (rule, service) pairs.
 pub(crate) type InstanceId = u32;
@@ -37,6 +45,8 @@ struct Binding {
     data: Arc<Data>,
     principal: Arc<Principal>,
     attested: Attested,
+    /// The team of the principal, if its files are wrong and it has none that were in force.
+    frozen: Option<Arc<str>>,
     /// For each service the enforced candidates, then the observed ones, each in order of rank.
     candidates: Box<[Candidate]>,
     spans: Box<[Span]>,
@@ -60,8 +70,23 @@ pub(crate) struct Data {
     pub(crate) set: RuleSet,
     /// By service: every candidate in order of rank (denies, then by priority, then by the file).
     pub(crate) ranked: Vec<Vec<Candidate>>,
+    pub(crate) teams: Vec<Team>,
+    /// What the configuration defines and decisions do not read.
+    pub(crate) declared: Declared,
+    /// The attributes that workloads and rules ask for, each once.
+    asked: Arc<[Arc<str>]>,
     /// What an index out of range is called; none is ever made.
     nothing: Arc<str>,
+}
+
+/// What only `analyze` and the tests of a configuration look at.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    pub(crate) schedules: Vec<Arc<Schedule>>,
+    pub(crate) credentials: Vec<CredentialFacts>,
+    pub(crate) tests: Vec<TestCase>,
+    /// They move into [`Data`]: binding asks for them.
+    pub(crate) teams: Vec<Team>,
 }
 
 impl Data {
@@ -72,9 +97,13 @@ impl Data {
         hosts: HostIndex,
         workloads: Vec<Workload>,
         set: RuleSet,
+        mut declared: Declared,
     ) -> Self {
+        let teams = std::mem::take(&mut declared.teams);
         let ranked = candidate::rank(&set, services.len());
-        Self { generation, trust_domain, services, hosts, workloads, set, ranked, nothing: "".into() }
+        let asked = asked_attributes(&workloads, &set);
+        let nothing = "".into();
+        Self { generation, trust_domain, services, hosts, workloads, set, ranked, teams, declared, asked, nothing }
     }
 
     /// The claim of the service that has this host, port and path.
@@ -96,6 +125,10 @@ impl Data {
             .map_or(&self.nothing, ServiceRoute::name)
     }
 
+    pub(crate) fn service_at(&self, at: usize) -> &Arc<str> {
+        self.services.get(at).map_or(&self.nothing, ServiceRoute::name)
+    }
+
     pub(crate) fn rule_name(&self, id: InstanceId) -> &Arc<str> {
         self.rule_of(id).map_or(&self.nothing, |rule| &rule.name)
     }
@@ -112,6 +145,18 @@ impl Data {
         // An index that is out of range cannot be made; if it were, nothing is injected.
         self.instance(id).map_or(&CredentialUse::None, |instance| &instance.credential)
     }
+}
+
+fn asked_attributes(workloads: &[Workload], set: &RuleSet) -> Arc<[Arc<str>]> {
+    let of_workloads = workloads.iter().flat_map(|workload| &workload.asked);
+    let names: BTreeSet<&Arc<str>> = of_workloads
+        .chain(set.rules.iter().flat_map(|rule| &rule.asked))
+        .filter_map(|asked| match &asked.wanted {
+            Wanted::Attribute { name, .. } => Some(name),
+            Wanted::Attestor(_) => None,
+        })
+        .collect();
+    names.into_iter().cloned().collect()
 }
 
 impl Policy {
@@ -138,11 +183,55 @@ impl Policy {
         self.data.services.iter().find(|service| **service.name() == *name)
     }
 
+    /// The names of all `[workload.NAME]`, those of teams among them.
+    pub fn workloads(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.data.workloads.iter().map(|workload| &workload.name)
+    }
+
+    /// Whether a SPIFFE ID, or a pattern of IDs, is one of no workload: `Some` with the pattern that it may have been
+    /// meant to be. `None` also for what is no ID at all.
+    pub fn concerns_nobody(&self, id: &str) -> Option<Option<String>> {
+        let wanted = IdPattern::parse(id).ok()?;
+        let known = || self.data.workloads.iter().flat_map(|workload| &workload.ids);
+        if known().any(|pattern| pattern.common(&wanted).is_some()) {
+            return None;
+        }
+        let texts: Vec<String> = known().map(ToString::to_string).collect();
+        Some(crate::document::nearest(id, texts.iter().map(String::as_str)).map(str::to_owned))
+    }
+
+    /// Whether a principal is `[workload.NAME]` for certain: an attribute that is not known is not a match. For what is
+    /// no request of a workload; rules select by themselves.
+    pub fn is_workload(&self, principal: &Principal, name: &str) -> bool {
+        let named = self.data.workloads.iter().find(|workload| *workload.name == *name);
+        named.is_some_and(|workload| workload.selects(principal, Attested::Really) == Truth::True)
+    }
+
     /// The attestors and attributes that workloads and rules ask for: one that is not there can never match,
     /// which whoever knows the attestors reports.
     pub fn asked(&self) -> impl Iterator<Item = &Asked> {
         let of_workloads = self.data.workloads.iter().flat_map(|workload| &workload.asked);
         of_workloads.chain(self.data.set.rules.iter().flat_map(|rule| &rule.asked))
+    }
+
+    /// The attributes that workloads and rules ask for, sorted: what a record may hold of a caller's.
+    pub fn asked_attributes(&self) -> &Arc<[Arc<str>]> {
+        &self.data.asked
+    }
+
+    /// The team of which an identity is.
+    pub fn team_of(&self, id: &crate::SpiffeId) -> Option<&Team> {
+        self.data.teams.iter().find(|team| team.has(id))
+    }
+
+    /// The teams of the installation.
+    pub fn teams(&self) -> &[Team] {
+        &self.data.teams
+    }
+
+    /// Where a rule stands.
+    pub fn place_of_rule(&self, name: &str) -> Option<&Location> {
+        self.data.set.rules.iter().find(|rule| *rule.name == *name).map(|rule| &rule.location)
     }
 
     /// What may be injected where: service, credential, and the rule that says so.
@@ -218,6 +307,11 @@ impl Policy {
             data: data.clone(),
             principal: principal.clone(),
             attested,
+            frozen: data
+                .teams
+                .iter()
+                .find(|team| team.is_frozen() && team.has(&principal.id))
+                .map(|t| t.name().clone()),
             candidates: candidates.into(),
             spans: spans.into(),
         }))
@@ -233,6 +327,22 @@ impl Policy {
     /// A binding of another generation is refused with [`Reason::StaleBinding`](crate::Reason).
     pub fn decide(&self, bound: &Bound, target: Target, method: http::Method, context: &Context) -> Decision {
         crate::decide::decide(self, bound, target, method, context)
+    }
+
+    /// As [`decide`](Self::decide), at a listener whose configuration says that denials are not applied.
+    ///
+    /// Where a rule would refuse, the request is granted by the allow beneath it; where none allows, it is granted
+    /// [as it was sent](crate::Grant::is_as_sent). What would have refused it is in [`Grant::waived`](crate::Grant::waived).
+    /// A target that no service claims and a stale binding are refused all the same.
+    pub fn decide_unenforced(
+        &self,
+        listener: &Unenforced,
+        bound: &Bound,
+        target: Target,
+        method: http::Method,
+        context: &Context,
+    ) -> Decision {
+        crate::decide::decide_unenforced(self, listener, bound, target, method, context)
     }
 
     /// As [`explain`](Self::explain), for a caller of whom nobody says which attestor knows it: any would do.
@@ -268,6 +378,11 @@ impl Bound {
     /// Who was bound.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.0.principal
+    }
+
+    /// The principal's team, if it is frozen: nothing is allowed then.
+    pub fn frozen(&self) -> Option<&Arc<str>> {
+        self.0.frozen.as_ref()
     }
 
     pub(crate) fn data(&self) -> &Data {

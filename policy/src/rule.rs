@@ -1,6 +1,7 @@
 //! Rules: `[allow.NAME]` and `[deny.NAME]`, parsed and linked to what they name.
 
 mod link;
+mod owner;
 mod take;
 
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(crate) struct Rule {
     pub(crate) name: Arc<str>,
     pub(crate) location: Location,
     pub(crate) who: Who,
+    /// Whether `to` is `*`: services that are added later are meant too.
+    pub(crate) everywhere: bool,
     pub(crate) priority: i64,
     /// What binding settles.
     pub(crate) principal_conditions: Vec<Condition>,
@@ -136,6 +139,12 @@ impl Rule {
             return Truth::Unknown;
         }
         self.body_conditions.iter().map(|condition| condition.holds_for_body(facts)).min().unwrap_or(Truth::True)
+    }
+
+    /// How much there is to compare in its conditions: the bytes of what they name.
+    pub(crate) fn conditions_size(&self) -> usize {
+        let conditions = [&self.principal_conditions, &self.request_conditions, &self.body_conditions];
+        conditions.into_iter().flatten().map(Condition::size).sum()
     }
 
     pub(crate) fn depends_on_time(&self) -> bool {

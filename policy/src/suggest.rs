@@ -75,6 +75,8 @@ pub enum Unsuggested {
     Denied(Vec<Cited>),
     /// Allows tie.
     Ambiguous(Option<Cited>),
+    /// The files of the caller's team are wrong, and none has been in force; no rule helps.
+    TeamFrozen,
     /// No service claims the target; what to look at.
     UnknownService(Option<String>),
     /// The service takes no such path.
@@ -220,6 +222,7 @@ fn check(explanation: Explanation, notes: &mut BTreeSet<String>) -> Result<(), U
     match explanation.reason {
         Some(Reason::DeniedByRule) => Err(Unsuggested::Denied(explanation.denies)),
         Some(Reason::Ambiguous) => Err(Unsuggested::Ambiguous(explanation.rule)),
+        Some(Reason::TeamFrozen) => Err(Unsuggested::TeamFrozen),
         Some(Reason::UnknownService) => Err(Unsuggested::UnknownService(explanation.hint)),
         Some(Reason::NoRule | Reason::BodyFactUnavailable | Reason::StaleBinding) | None => {
             if !explanation.needs.is_empty() {

@@ -94,6 +94,20 @@ pub(crate) enum ValueTest {
 }
 
 impl ValueTest {
+    /// The bytes of what it names.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::In { any, .. } => any
+                .iter()
+                .map(|literal| match literal {
+                    Literal::Text(text) | Literal::Glob(text) => text.len() + 1,
+                    Literal::Integer(_) | Literal::Boolean(_) => 1,
+                })
+                .sum(),
+            Self::Compare(..) => 1,
+        }
+    }
+
     /// A value of another kind than what is asked for is a failed fact: unknown.
     pub(crate) fn holds(&self, value: &AttributeValue) -> Truth {
         match self {

@@ -7,7 +7,7 @@ use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
 use crate::pattern::PathPattern;
 use crate::principal::check_segment;
 use crate::value::{Literal, Truth, ValueTest};
-use crate::{Principal, SpiffeId, TrustDomain};
+use crate::{Principal, SpiffeId, Team, TrustDomain};
 
 /// Who a workload is.
 #[derive(Clone, Debug)]
@@ -62,6 +62,21 @@ impl IdPattern {
         Ok(Self { domain, path: Some(PathPattern::parse(path)?) })
     }
 
+    pub(crate) fn domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// Whether every ID that `other` matches is one of this pattern's.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.domain == other.domain
+            && match (&self.path, &other.path) {
+                (Some(outer), Some(inner)) => outer.covers(inner),
+                // The ID of the trust domain itself.
+                (Some(outer), None) => outer.as_str() == "/**",
+                (None, inner) => inner.is_none(),
+            }
+    }
+
     /// The pattern of every ID of a trust domain.
     pub(crate) fn whole(domain: &TrustDomain) -> Self {
         Self { domain: domain.clone(), path: PathPattern::parse("/**").ok() }
@@ -92,19 +107,30 @@ impl IdPattern {
     }
 }
 
+impl std::fmt::Display for IdPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "spiffe://{}{}", self.domain, self.path.as_ref().map_or("", PathPattern::as_str))
+    }
+}
+
 impl Workload {
     /// Takes `spiffe`, `foreign`, `match` and `attested_by`.
     pub(crate) fn take(
         name: Located<String>,
         mut table: Table,
         trust_domain: &TrustDomain,
+        teams: &[Team],
         out: &mut Diagnostics,
     ) -> Option<Self> {
         let foreign = table.boolean("foreign", out).is_some_and(|foreign| foreign.value);
         if !table.has("spiffe") {
             table.missing("spiffe", out);
         }
-        let ids = table.strings("spiffe", out).map(|texts| take_ids(&texts, &table, foreign, trust_domain, out));
+        let ids = table.strings("spiffe", out).map(|texts| {
+            let ids = take_ids(&texts, &table, foreign, trust_domain, out)?;
+            let within = within_team(&texts, &ids, &table.key_of("spiffe"), teams, out);
+            within.then_some(ids)
+        });
         let mut asked = Vec::new();
         let attributes = match table.table("match", out) {
             Some(attributes) => take_attributes(attributes, &mut asked, out),
@@ -120,6 +146,12 @@ impl Workload {
             attested_by,
             asked,
         })
+    }
+
+    /// How much there is to compare in it: IDs, and the bytes of the values that it names.
+    pub(crate) fn size(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(_, test)| test.size()).sum::<usize>();
+        self.ids.len() + self.attested_by.len() + attributes
     }
 
     /// Whether a principal is this workload. A missing attribute is unknown, never a mismatch: a deny
@@ -166,6 +198,26 @@ fn take_ids(
     // All are parsed before any failure counts, so that every error is reported.
     let parsed: Vec<Option<IdPattern>> = texts.iter().map(&mut parse).collect();
     parsed.into_iter().collect()
+}
+
+/// Whether every ID is one of the team in whose file it stands.
+fn within_team(texts: &[Located<String>], ids: &[IdPattern], key: &str, teams: &[Team], out: &mut Diagnostics) -> bool {
+    let mut within = true;
+    for (text, id) in texts.iter().zip(ids) {
+        let Some(name) = text.location.team() else { continue };
+        // A team whose own table is wrong is reported there.
+        let Some(team) = teams.iter().find(|team| team.name() == name) else { return false };
+        if !team.covers(id) {
+            let message = format!("`{}` is beyond the identities of team `{name}`", text.value);
+            out.error(&text.location, key, message).help(format!(
+                "they are {}: the platform says so at {}",
+                team.identities_text(),
+                team.location()
+            ));
+            within = false;
+        }
+    }
+    within
 }
 
 /// Takes `attested_by`, and narrows what was asked so far to these attestors.

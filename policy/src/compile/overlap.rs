@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::solve::{self, Solution};
+use crate::analyze::Code;
 use crate::condition::{Condition, Kind};
 use crate::document::Diagnostics;
 use crate::policy::OperationId;
@@ -24,6 +25,9 @@ use crate::{
 
 /// How many pairs are reported one by one.
 const REPORTED_MAX: usize = 20;
+
+/// How much comparing a team may ask for: about a second of it.
+const TEAM_BUDGET: usize = 200_000_000;
 
 /// A pair that may tie.
 pub(super) struct Suspect {
@@ -43,30 +47,23 @@ pub(super) struct Witness {
     facts: Vec<(Arc<str>, Fact)>,
 }
 
-struct Analysis<'a> {
+pub(crate) struct Analysis<'a> {
     set: &'a RuleSet,
     services: &'a [ServiceRoute],
     /// The workloads, then `*`.
     selectors: Vec<Workload>,
 }
 
-pub(super) fn find(
-    set: &RuleSet,
-    workloads: &[Workload],
-    services: &[ServiceRoute],
-    domain: &TrustDomain,
-) -> Vec<Suspect> {
-    let Some(anyone) = set.rules.first().map(|rule| Workload {
-        name: "*".into(),
-        location: rule.location.clone(),
-        ids: vec![IdPattern::whole(domain)],
-        attributes: Vec::new(),
-        attested_by: Vec::new(),
-        asked: Vec::new(),
-    }) else {
-        return Vec::new();
-    };
-    let analysis = Analysis { set, services, selectors: workloads.iter().cloned().chain([anyone]).collect() };
+/// All pairs that may tie.
+#[derive(Default)]
+pub(super) struct Suspects {
+    pairs: Vec<Suspect>,
+    /// Teams that ask for more comparisons than they may, by a rule where that was found.
+    weary: Vec<usize>,
+}
+
+pub(super) fn find(set: &RuleSet, workloads: &[Workload], services: &[ServiceRoute], domain: &TrustDomain) -> Suspects {
+    let analysis = Analysis::new(set, workloads, services, domain);
     let mut groups: BTreeMap<(usize, i64), Vec<usize>> = BTreeMap::new();
     for (at, instance) in set.instances.iter().enumerate() {
         if let Some(rule) = set.rules.get(instance.rule)
@@ -76,33 +73,52 @@ pub(super) fn find(
             groups.entry((instance.service, rule.priority)).or_default().push(at);
         }
     }
-    groups.values().flat_map(|group| analysis.group(group)).collect()
+    let mut suspects = Suspects::default();
+    let mut budgets = BTreeMap::new();
+    for group in groups.values() {
+        analysis.group(group, &mut budgets, &mut suspects);
+    }
+    suspects
 }
 
-/// Marks the instances of every pair, so that decisions look for ties.
-pub(super) fn mark(set: &mut RuleSet, suspects: &[Suspect]) {
-    for at in suspects.iter().flat_map(|suspect| [suspect.earlier, suspect.later]) {
-        if let Some(instance) = set.instances.get_mut(at) {
-            instance.contested = true;
+impl Suspects {
+    /// Marks the instances of every pair, so that decisions look for ties.
+    pub(super) fn mark(&self, set: &mut RuleSet) {
+        for at in self.pairs.iter().flat_map(|suspect| [suspect.earlier, suspect.later]) {
+            if let Some(instance) = set.instances.get_mut(at) {
+                instance.contested = true;
+            }
         }
     }
-}
 
-pub(super) fn report(policy: &Policy, suspects: &[Suspect], out: &mut Diagnostics) {
-    let mut reported = 0_usize;
-    for suspect in suspects {
-        let witness = match &suspect.solution {
-            Solution::Impossible | Solution::Unlikely => continue,
-            Solution::Unproven => None,
-            Solution::Found(witness) => Some(witness),
-        };
-        reported += 1;
-        if reported <= REPORTED_MAX {
-            report_one(policy, suspect, witness.and_then(|witness| witness.check(policy, suspect)), out);
+    pub(super) fn report(&self, policy: &Policy, out: &mut Diagnostics) {
+        let set = &policy.data().set;
+        let rule = |at: usize| set.rules.get(set.instances.get(at)?.rule);
+        let team = |at: usize| rule(at).and_then(|rule| rule.location.team());
+        let mut reported: BTreeMap<Option<&Arc<str>>, usize> = BTreeMap::new();
+        for suspect in &self.pairs {
+            let witness = match &suspect.solution {
+                Solution::Impossible | Solution::Unlikely => continue,
+                Solution::Unproven => None,
+                Solution::Found(witness) => Some(witness),
+            };
+            let count = reported.entry(team(suspect.earlier).or(team(suspect.later))).or_default();
+            *count += 1;
+            if *count <= REPORTED_MAX {
+                report_one(policy, suspect, witness.and_then(|witness| witness.check(policy, suspect)), out);
+            }
         }
-    }
-    if reported > REPORTED_MAX {
-        out.error_nowhere(format!("{} more pairs of allows may want different credentials", reported - REPORTED_MAX));
+        for (team, count) in reported.into_iter().filter(|(_, count)| *count > REPORTED_MAX) {
+            let more = count - REPORTED_MAX;
+            out.error_nowhere(format!("{more} more pairs of allows may want different credentials"))
+                .blame(team.cloned());
+        }
+        for rule in self.weary.iter().filter_map(|at| rule(*at)) {
+            let team = rule.location.team().map_or("", |team| team);
+            let message = format!("the allows of team `{team}` are too many, or too long, to be compared for ties");
+            out.error(&rule.location, format!("allow.{}", rule.name), message)
+                .help("give allows with different credentials different priorities, or fewer operations and values");
+        }
     }
 }
 
@@ -113,7 +129,12 @@ fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: 
         let instance = set.instances.get(at)?;
         Some((set.rules.get(instance.rule)?, instance))
     };
-    let (Some((a, first)), Some((b, second))) = (at(suspect.earlier), at(suspect.later)) else { return };
+    let (Some(mut earlier), Some(mut later)) = (at(suspect.earlier), at(suspect.later)) else { return };
+    // Of the platform and a team it is the team that has to give way.
+    if earlier.0.location.team().is_some() && later.0.location.team().is_none() {
+        std::mem::swap(&mut earlier, &mut later);
+    }
+    let ((a, first), (b, second)) = (earlier, later);
     let key = format!("allow.{}", b.name);
     let service = data.services.get(second.service).map_or("", |service| service.name());
     let want = |instance: &Instance| match &instance.credential {
@@ -132,7 +153,7 @@ fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: 
         Some(request) => out.error(&b.location, key, format!("{pair}, and both match {request}")).help(help),
         None => {
             let message = format!("{pair}; a request that both match would be denied as ambiguous");
-            out.warning(&b.location, key, message).help(help)
+            out.warning(&b.location, key, message).code(Code::Ambiguous).help(help)
         }
     };
 }
@@ -170,28 +191,79 @@ fn some_authority(service: &ServiceRoute) -> Option<Authority> {
 }
 
 impl<'a> Analysis<'a> {
+    pub(crate) fn new(
+        set: &'a RuleSet,
+        workloads: &[Workload],
+        services: &'a [ServiceRoute],
+        domain: &TrustDomain,
+    ) -> Self {
+        let anyone = set.rules.first().map(|rule| Workload {
+            name: "*".into(),
+            location: rule.location.clone(),
+            ids: vec![IdPattern::whole(domain)],
+            attributes: Vec::new(),
+            attested_by: Vec::new(),
+            asked: Vec::new(),
+        });
+        Self { set, services, selectors: workloads.iter().cloned().chain(anyone).collect() }
+    }
+
+    /// Whether two allows at one service may match the same request; `false` is proven.
+    pub(crate) fn may_meet(&self, a: &Instance, b: &Instance) -> bool {
+        self.pair(a, b).is_some_and(|solution| solution != Solution::Impossible)
+    }
+
     /// All pairs of one service and priority.
-    fn group(&self, group: &[usize]) -> Vec<Suspect> {
+    fn group(&self, group: &[usize], budgets: &mut BTreeMap<Arc<str>, usize>, suspects: &mut Suspects) {
         let mut by_credential: HashMap<&CredentialUse, usize> = HashMap::new();
         let instance = |at: &usize| self.set.instances.get(*at);
         group.iter().filter_map(instance).for_each(|i| *by_credential.entry(&i.credential).or_default() += 1);
         if by_credential.len() < 2 {
-            return Vec::new();
+            return;
         }
-        let mut suspects = Vec::new();
+        let team_of = |instance: &Instance| self.set.rules.get(instance.rule).and_then(|rule| rule.location.team());
         for (place, earlier) in group.iter().enumerate() {
             for later in group.iter().skip(place + 1) {
                 let (Some(a), Some(b)) = (instance(earlier), instance(later)) else { continue };
                 if a.credential == b.credential {
                     continue;
                 }
+                let teams = (team_of(a), team_of(b));
+                if let (Some(one), Some(other)) = teams
+                    && one != other
+                {
+                    // Teams have no identity in common.
+                    continue;
+                }
+                if let Some(team) = teams.0.or(teams.1)
+                    && !self.can_afford(team, a, b, budgets)
+                {
+                    let own = if teams.0.is_some() { *earlier } else { *later };
+                    if !suspects.weary.iter().any(|at| self.set.instances.get(*at).and_then(team_of) == Some(team)) {
+                        suspects.weary.push(own);
+                    }
+                    continue;
+                }
                 let solution = self.pair(a, b).unwrap_or(Solution::Impossible);
                 if solution != Solution::Impossible {
-                    suspects.push(Suspect { earlier: *earlier, later: *later, solution });
+                    suspects.pairs.push(Suspect { earlier: *earlier, later: *later, solution });
                 }
             }
         }
-        suspects
+    }
+
+    /// Takes what a comparison costs from what a team has, so that no team can hold up a reload.
+    fn can_afford(&self, team: &Arc<str>, a: &Instance, b: &Instance, budgets: &mut BTreeMap<Arc<str>, usize>) -> bool {
+        let size = |instance: &Instance| {
+            self.set.rules.get(instance.rule).map_or(0, |rule| {
+                let selectors = self.selectors(rule).into_iter().map(Workload::size).sum::<usize>();
+                selectors + rule.conditions_size()
+            })
+        };
+        let cost = a.operations.len() * b.operations.len() + size(a).saturating_mul(size(b)) + 1;
+        let left = budgets.entry(team.clone()).or_insert(TEAM_BUDGET);
+        *left = left.saturating_sub(cost);
+        *left > 0
     }
 
     fn pair(&self, a: &Instance, b: &Instance) -> Option<Solution<Box<Witness>>> {

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::owner::Owner;
 use super::take::Draft;
 use super::{Instance, Rule, RuleKind, RuleSet, Who};
+use crate::analyze::Code;
 use crate::condition::{Condition, Names};
 use crate::document::{Diagnostics, Located, Table, nearest};
 use crate::pattern::Operation;
 use crate::policy::OperationId;
-use crate::{CredentialFacts, CredentialUse, HostPattern, ServiceRoute};
+use crate::workload::Workload;
+use crate::{CredentialFacts, CredentialUse, HostPattern, ServiceRoute, Team};
 
 /// What a rule can name.
 pub(crate) struct Scope<'a> {
@@ -17,6 +20,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) workloads: &'a BTreeMap<String, usize>,
     pub(crate) services: &'a [ServiceRoute],
     pub(crate) credentials: &'a [CredentialFacts],
+    pub(crate) teams: &'a [Team],
     /// Names of services that are written and wrong, which is reported already.
     pub(crate) broken_services: &'a [String],
     /// Names of credentials that may be written and wrong.
@@ -29,6 +33,8 @@ pub(crate) struct Linker<'a> {
     set: RuleSet,
     /// By service: its named sets.
     sets: Vec<BTreeMap<&'a str, Vec<OperationId>>>,
+    /// For each team of which a rule means everyone: a workload that stands behind all others.
+    everyone: Vec<Workload>,
 }
 
 /// What one entry of `ops` means.
@@ -54,31 +60,34 @@ impl<'a> Linker<'a> {
                     .collect()
             })
             .collect();
-        Self { scope, set, sets }
+        Self { scope, set, sets, everyone: Vec::new() }
     }
 
     /// Takes `[allow.NAME]` or `[deny.NAME]`; errors are in `out`, and what is wrong is not added.
     pub(crate) fn take(&mut self, kind: RuleKind, name: Located<String>, table: Table, out: &mut Diagnostics) {
+        let Some(owner) = Owner::of(&name.location, self.scope.teams) else { return };
         if let Some(draft) = Draft::take(kind, name, table, &self.scope.names, out) {
-            self.link(draft, out);
+            self.link(draft, owner, out);
         }
     }
 
-    pub(crate) fn finish(self) -> RuleSet {
-        self.set
+    /// The rules, and the workloads that stand behind those of the configuration.
+    pub(crate) fn finish(self) -> (RuleSet, Vec<Workload>) {
+        (self.set, self.everyone)
     }
 
-    fn link(&mut self, draft: Draft, out: &mut Diagnostics) {
-        let who = self.who(&draft, out);
-        let services = self.services(&draft, out);
-        let ops = self.operations(&draft, out);
+    fn link(&mut self, mut draft: Draft, owner: Owner<'a>, out: &mut Diagnostics) {
+        owner.bound_priority(&mut draft, out);
+        let who = self.who(&draft, owner, out);
+        let services = self.services(&draft, owner, out);
+        let ops = self.operations(&draft, owner, out);
         let (Some(who), Some(services), Some(ops)) = (who, services, ops) else { return };
         let rule = self.set.rules.len();
         for service in services {
             let operations = self.operations_at(&draft, service, &ops, out);
             let credential = match draft.kind {
                 RuleKind::Deny => Some(CredentialUse::None),
-                RuleKind::Allow => self.credential(&draft, service, out),
+                RuleKind::Allow => self.credential(&draft, owner, service, out),
             };
             let Some(credential) = credential else { continue };
             if !operations.is_empty() {
@@ -88,31 +97,57 @@ impl<'a> Linker<'a> {
         self.set.rules.push(into_rule(draft, who));
     }
 
-    fn who(&self, draft: &Draft, out: &mut Diagnostics) -> Option<Who> {
-        if let Some(star) = draft.who.iter().find(|name| name.value == "*") {
-            return alone(star, &draft.who, format!("{}.who", draft.key), out).map(|()| Who::Anyone);
-        }
+    fn who(&mut self, draft: &Draft, owner: Owner<'a>, out: &mut Diagnostics) -> Option<Who> {
         let key = format!("{}.who", draft.key);
-        let find = |name: &str| self.scope.workloads.get(name).copied();
-        let all = || self.scope.workloads.keys().map(String::as_str);
-        look_up(&draft.who, &key, "workload", find, all, &[], out).map(Who::Workloads)
+        if let Some(star) = draft.who.iter().find(|name| name.value == "*") {
+            alone(star, &draft.who, key, out)?;
+            return Some(match owner {
+                Owner::Platform => Who::Anyone,
+                Owner::Team(team) => Who::Workloads(vec![self.everyone_of(team)]),
+            });
+        }
+        let find = |name: &str| self.scope.workloads.get(&*owner.own(name)?).copied();
+        let all = || self.scope.workloads.keys().filter_map(|name| owner.bare(name));
+        owner.look_up(&draft.who, &key, "workload", find, all, &[], out).map(Who::Workloads)
     }
 
-    fn services(&self, draft: &Draft, out: &mut Diagnostics) -> Option<Vec<usize>> {
+    /// What `*` means in a file of a team: as a workload, so that nothing needs to know of teams.
+    fn everyone_of(&mut self, team: &Team) -> usize {
+        let name = format!("{}/*", team.name());
+        let at = self.everyone.iter().position(|workload| *workload.name == *name).unwrap_or_else(|| {
+            self.everyone.push(Workload {
+                name: name.into(),
+                location: team.location().clone(),
+                ids: team.identities().to_vec(),
+                attributes: Vec::new(),
+                attested_by: Vec::new(),
+                asked: Vec::new(),
+            });
+            self.everyone.len() - 1
+        });
+        self.scope.workloads.len() + at
+    }
+
+    fn services(&self, draft: &Draft, owner: Owner<'_>, out: &mut Diagnostics) -> Option<Vec<usize>> {
         let key = format!("{}.to", draft.key);
-        if let Some(star) = draft.to.iter().find(|name| name.value == "*") {
-            return alone(star, &draft.to, key, out).map(|()| (0..self.scope.services.len()).collect());
-        }
         let services = self.scope.services;
-        let find = |name: &str| services.iter().position(|service| **service.name() == *name);
-        let all = || services.iter().map(|service| service.name().as_ref());
-        let mut found = look_up(&draft.to, &key, "service", find, all, self.scope.broken_services, out)?;
+        let may_name = |service: &&ServiceRoute| owner.may_name(service);
+        if let Some(star) = draft.to.iter().find(|name| name.value == "*") {
+            alone(star, &draft.to, key, out)?;
+            return Some(
+                (0..services.len()).filter(|at| services.get(*at).is_some_and(|s| owner.may_name(s))).collect(),
+            );
+        }
+        let find =
+            |name: &str| services.iter().position(|service| owner.may_name(service) && **service.name() == *name);
+        let all = || services.iter().filter(may_name).map(|service| service.name().as_ref());
+        let mut found = owner.look_up(&draft.to, &key, "service", find, all, self.scope.broken_services, out)?;
         found.sort_unstable();
         found.dedup();
         Some(found)
     }
 
-    fn operations<'d>(&mut self, draft: &'d Draft, out: &mut Diagnostics) -> Option<Vec<Ops<'d>>> {
+    fn operations<'d>(&mut self, draft: &'d Draft, owner: Owner<'_>, out: &mut Diagnostics) -> Option<Vec<Ops<'d>>> {
         let key = format!("{}.ops", draft.key);
         let mut ops = Vec::new();
         for text in &draft.ops {
@@ -133,17 +168,18 @@ impl<'a> Linker<'a> {
                 }
             }
         }
-        self.check_sets(draft, &key, out);
+        self.check_sets(draft, owner, &key, out);
         (ops.len() == draft.ops.len()).then_some(ops)
     }
 
     /// A set must be defined: at every service that is named, at one of all for `to = "*"`.
-    fn check_sets(&self, draft: &Draft, key: &str, out: &mut Diagnostics) {
+    fn check_sets(&self, draft: &Draft, owner: Owner<'_>, key: &str, out: &mut Diagnostics) {
         let everywhere = draft.to.iter().any(|name| name.value == "*");
         for text in draft.ops.iter().filter(|text| text.value.starts_with('@')) {
             let set = text.value.trim_start_matches('@');
-            let named =
-                |service: &&ServiceRoute| everywhere || draft.to.iter().any(|name| **service.name() == *name.value);
+            let named = |service: &&ServiceRoute| {
+                owner.may_name(service) && (everywhere || draft.to.iter().any(|name| **service.name() == *name.value))
+            };
             let services: Vec<&ServiceRoute> = self.scope.services.iter().filter(named).collect();
             let has = |service: &&&ServiceRoute| service.operations().contains_key(set);
             let lacking = services.iter().find(|service| !has(service));
@@ -207,24 +243,34 @@ impl<'a> Linker<'a> {
             Ok(()) => return,
         };
         let message = format!("`{}` can never match at service `{}`: {why}", text.value, route.name());
-        out.warning(&text.location, format!("{}.ops", draft.key), message);
+        out.warning(&text.location, format!("{}.ops", draft.key), message).code(Code::OperationUnreachable);
     }
 
-    fn credential(&self, draft: &Draft, service: usize, out: &mut Diagnostics) -> Option<CredentialUse> {
+    fn credential(
+        &self,
+        draft: &Draft,
+        owner: Owner<'_>,
+        service: usize,
+        out: &mut Diagnostics,
+    ) -> Option<CredentialUse> {
         let route = self.scope.services.get(service)?;
         let key = format!("{}.use", draft.key);
-        let Some(name) = &draft.credential else { return self.only_credential(draft, route, out) };
+        let Some(name) = &draft.credential else { return self.only_credential(draft, owner, route, out) };
         if name.value == "none" {
             return Some(CredentialUse::None);
         }
-        let Some(facts) = self.scope.credentials.iter().find(|facts| facts.name.value == name.value) else {
-            if self.scope.broken_credentials.contains(&name.value) {
+        let mut usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
+        let Some(facts) = usable.find(|facts| owner.bare_credential(facts) == name.value) else {
+            let own = owner.own(&name.value);
+            if own.is_some_and(|own| self.scope.broken_credentials.iter().any(|broken| *broken == *own)) {
                 return None;
             }
-            let found = out.error(&name.location, key, format!("there is no credential `{}`", name.value));
-            match nearest(&name.value, self.scope.credentials.iter().map(|facts| facts.name.value.as_str())) {
+            let found =
+                out.error(&name.location, key, format!("there is no credential `{}", owner.missing(&name.value)));
+            let usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
+            match nearest(&name.value, usable.map(|facts| owner.bare_credential(facts))) {
                 Some(near) => found.help(format!("did you mean `{near}`?")),
-                None => found.help(format!("define `[credential.{}]`, or write `use = \"none\"`", name.value)),
+                None => found.help(owner.where_to_define("credential", &name.value)),
             };
             return None;
         };
@@ -237,15 +283,23 @@ impl<'a> Linker<'a> {
         }
         if let Some(host) = missing.first() {
             let message = format!("credential `{}` is not bound to `{host}` of service `{}`", name.value, route.name());
-            out.warning(&name.location, key, message).help("requests to that host will fail at injection");
+            out.warning(&name.location, key, message)
+                .code(Code::HostUnbound)
+                .help("requests to that host will fail at injection");
         }
-        Some(CredentialUse::Named(name.value.as_str().into()))
+        Some(CredentialUse::Named(facts.name.value.as_str().into()))
     }
 
     /// Without `use`: the one credential that is bound to every host of the service.
-    fn only_credential(&self, draft: &Draft, route: &ServiceRoute, out: &mut Diagnostics) -> Option<CredentialUse> {
-        let fitting: Vec<&CredentialFacts> =
-            self.scope.credentials.iter().filter(|facts| uncovered(facts, route).next().is_none()).collect();
+    fn only_credential(
+        &self,
+        draft: &Draft,
+        owner: Owner<'_>,
+        route: &ServiceRoute,
+        out: &mut Diagnostics,
+    ) -> Option<CredentialUse> {
+        let usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
+        let fitting: Vec<&CredentialFacts> = usable.filter(|facts| uncovered(facts, route).next().is_none()).collect();
         let (location, key) = (&draft.name.location, format!("{}.use", draft.key));
         match fitting.as_slice() {
             [only] => Some(CredentialUse::Named(only.name.value.as_str().into())),
@@ -258,7 +312,8 @@ impl<'a> Linker<'a> {
                 None
             }
             several => {
-                let names: Vec<String> = several.iter().map(|facts| format!("`{}`", facts.name.value)).collect();
+                let names: Vec<String> =
+                    several.iter().map(|facts| format!("`{}`", owner.bare_credential(facts))).collect();
                 let message = format!("several credentials are bound to the hosts of service `{}`", route.name());
                 out.error(location, key, message).help(format!("name one of {} with `use`", names.join(", ")));
                 None
@@ -276,6 +331,7 @@ fn into_rule(draft: Draft, who: Who) -> Rule {
         name: Arc::from(draft.name.value),
         location: draft.name.location,
         who,
+        everywhere: draft.to.iter().any(|name| name.value == "*"),
         priority: draft.priority,
         principal_conditions,
         request_conditions,
@@ -312,30 +368,4 @@ fn alone(star: &Located<String>, all: &[Located<String>], key: String, out: &mut
         return None;
     }
     Some(())
-}
-
-fn look_up<'n, T, I: Iterator<Item = &'n str>>(
-    wanted: &[Located<String>],
-    key: &str,
-    what: &str,
-    find: impl Fn(&str) -> Option<T>,
-    all: impl Fn() -> I,
-    broken: &[String],
-    out: &mut Diagnostics,
-) -> Option<Vec<T>> {
-    let mut found = Vec::new();
-    for name in wanted {
-        match find(&name.value) {
-            Some(value) => found.push(value),
-            None if broken.contains(&name.value) => {}
-            None => {
-                let error = out.error(&name.location, key, format!("there is no {what} `{}`", name.value));
-                match nearest(&name.value, all()) {
-                    Some(near) => error.help(format!("did you mean `{near}`?")),
-                    None => error.help(format!("define `[{what}.{}]`", name.value)),
-                };
-            }
-        }
-    }
-    (found.len() == wanted.len()).then_some(found)
 }

@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) credential: Option<Located<String>>,
     pub(super) conditions: Vec<Condition>,
     pub(super) priority: i64,
+    /// Where the priority is written.
+    pub(super) priority_at: Option<Location>,
     pub(super) from: Option<i64>,
     pub(super) until: Option<i64>,
     pub(super) enforce: bool,
@@ -76,7 +78,8 @@ impl Draft {
             ops: ops?,
             credential,
             conditions: conditions?,
-            priority: priority.map_or(0, |priority| priority.value),
+            priority: priority.as_ref().map_or(0, |priority| priority.value),
+            priority_at: priority.map(|priority| priority.location),
             from: from.map(|from| from.value),
             until: until.map(|until| until.value),
             enforce,

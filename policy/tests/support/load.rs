@@ -26,7 +26,7 @@ pub(crate) fn try_load(text: &str) -> (Option<Policy>, Diagnostics) {
         credentials.push(CredentialFacts { name, hosts });
     }
     let trust_domain = TrustDomain::parse("acme.internal").unwrap();
-    let inputs = Inputs { trust_domain, services, credentials, generation: 7 };
+    let inputs = Inputs { trust_domain, services, credentials, teams: Vec::new(), generation: 7 };
     let policy = compile(&mut root, inputs, &mut out);
     root.finish(&mut out);
     out.sort();

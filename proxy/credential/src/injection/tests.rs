@@ -66,6 +66,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         trust_domain: TrustDomain::parse("acme.test").unwrap(),
         services,
         credentials: vec![CredentialFacts { name, hosts }],
+        teams: Vec::new(),
         generation: 1,
     };
     let policy = claviger_policy::compile(&mut root, inputs, &mut out);
