@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod k8s;
 pub(crate) mod ledger;
 pub(crate) mod quickstart;
+pub(crate) mod recall;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod schema;
@@ -17,6 +18,7 @@ pub(crate) mod secret;
 pub(crate) mod suggest;
 pub(crate) mod suspend;
 pub(crate) mod test;
+pub(crate) mod when;
 
 use claviger_policy::document::Diagnostics;
 

@@ -7,6 +7,7 @@
 mod facts;
 mod observed;
 mod parts;
+mod recall;
 mod record;
 mod select;
 mod tail;
@@ -19,6 +20,7 @@ use std::path::Path;
 use claviger_contract::event::RequestId;
 
 pub use self::observed::{ObservedReport, ObservedRow, observed};
+pub use self::recall::{Recalled, recall};
 pub use self::record::{Exchange, Record};
 pub use self::select::{Select, select};
 pub use self::tail::{Follow, follow, tail};

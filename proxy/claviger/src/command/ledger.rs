@@ -1,15 +1,24 @@
 //! `claviger ledger`: reads and verifies the record of what happened.
 
+pub(crate) mod choose;
+mod observed;
+mod requests;
+mod touched;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use claviger_ledger::query::{self, Record, VerifyReport};
+use claviger_ledger::Head;
+use claviger_ledger::query::{self, Record, Select, VerifyReport};
 use claviger_policy::document::Diagnostics;
 
 use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, plural, report};
-use crate::{config, console};
+use crate::{app, config, console};
 use clap::{Args, Subcommand};
+
+use self::choose::{ChooseArgs, WindowArgs};
+use self::requests::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
@@ -38,7 +47,40 @@ pub(crate) enum LedgerAction {
     },
     /// Check that no record was changed, removed or reordered
     Verify {
+        /// A record that must be there, as `SEQ:HASH`; may be repeated
+        #[arg(long, value_name = "SEQ:HASH")]
+        anchor: Vec<Head>,
         /// How to print the result
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Print requests by who made them, where they went and how they were decided
+    Query {
+        #[command(flatten)]
+        choose: ChooseArgs,
+        /// Only the newest
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<usize>,
+        /// How to print them
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// List what a principal touched: hosts, operations, credentials with their versions, volumes
+    Touched {
+        /// A SPIFFE ID, or a pattern, as `spiffe://acme.test/payments/**`
+        #[arg(value_name = "SPIFFE_ID")]
+        principal: String,
+        #[command(flatten)]
+        window: WindowArgs,
+        /// How to print the list
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Report what `enforce = false` let pass or left undone
+    Observed {
+        #[command(flatten)]
+        window: WindowArgs,
+        /// How to print the report
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
@@ -58,7 +100,18 @@ pub(crate) fn run(args: &LedgerArgs) -> Done {
             }
             Ok(ExitCode::SUCCESS)
         }
-        LedgerAction::Verify { output } => match query::verify(&path) {
+        LedgerAction::Query { choose, limit, output } => requests::run(&path, &choose.select()?, *limit, *output),
+        LedgerAction::Touched { principal, window, output } => {
+            let (window, matches) = (window.window()?, choose::principals(principal)?);
+            let select = Select { window, principal: Some(matches), ..Select::default() };
+            touched::run(&path, principal, &select, *output)
+        }
+        LedgerAction::Observed { window, output } => {
+            let select = Select { window: window.window()?, ..Select::default() };
+            let compiled = compiled(args);
+            observed::run(&path, &select, compiled.as_ref().map(|compiled| &compiled.generation.policy), *output)
+        }
+        LedgerAction::Verify { anchor, output } => match query::verify_anchored(&path, anchor) {
             Ok(verified) => {
                 match output {
                     Output::Text => console::out(&summary(&verified)),
@@ -126,6 +179,14 @@ fn print(record: &Record, output: Output) {
         Output::Text => console::out(&record.to_string()),
         Output::Json => console::out(record.as_json()),
     }
+}
+
+/// The configuration, for the names of rules; `None` if there is none that loads, which other commands report.
+fn compiled(args: &LedgerArgs) -> Option<config::Compiled> {
+    let source = configuration(&args.config).ok()?;
+    let env = app::idle_env(&app::control_runtime().ok()?).ok()?;
+    let mut found = Diagnostics::default();
+    config::read(&source, &mut found)?.compile(&env, 1, app::no_interception, None, &mut found)
 }
 
 fn path(args: &LedgerArgs) -> Result<PathBuf, Failure> {

@@ -1,8 +1,10 @@
 //! One line, read.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use claviger_contract::event::RequestId;
+use claviger_policy::AttributeValue;
 use serde_json::{Map, Value};
 
 /// A record as it stands in the ledger.
@@ -71,6 +73,26 @@ impl Record {
         self.fields.get(name)?.as_u64()
     }
 
+    /// The attributes of the caller that were recorded; those that were too long are left out.
+    pub fn attributes(&self) -> Vec<(String, AttributeValue)> {
+        let Some(Value::Object(fields)) = self.fields.get("attributes") else { return Vec::new() };
+        let value = |value: &Value| match value {
+            Value::String(text) => Some(AttributeValue::from(text.as_str())),
+            Value::Number(number) => number.as_i64().map(AttributeValue::Integer),
+            Value::Bool(flag) => Some(AttributeValue::Boolean(*flag)),
+            Value::Array(texts) => {
+                Some(AttributeValue::Strings(texts.iter().filter_map(Value::as_str).map(Arc::from).collect()))
+            }
+            Value::Null | Value::Object(_) => None,
+        };
+        fields.iter().filter_map(|(name, is)| Some((name.clone(), value(is)?))).collect()
+    }
+
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub fn at_ms(&self) -> Option<i64> {
+        self.at().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    }
+
     fn write_decided(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or = |name, without| Plain(self.text(name).unwrap_or(without));
         write!(f, "{} {} {}", or("decision", "?"), or("principal", "unattested"), or("method", "?"))?;
@@ -80,6 +102,9 @@ impl Record {
         }
         if let Some(observed) = self.text("observed") {
             write!(f, " observed={}", Plain(observed))?;
+        }
+        if let Some(would) = self.text("would") {
+            write!(f, " would={}", Plain(would))?;
         }
         self.write_credential(f)?;
         write!(f, " code={}", or("code", "?"))
