@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use claviger_contract::event::{CredentialEvent, CredentialEventKind};
 use claviger_contract::{Event, EventSink};
 use claviger_ledger::Ledger;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::console;
 
 /// Counts credential events on their way to the ledger.
 pub(crate) struct Counted {
@@ -32,8 +35,27 @@ impl EventSink for Counted {
     fn emit(&self, event: Event) {
         if let Event::Credential(credential) = &event {
             self.credentials.with_label_values(&[&*credential.credential, credential.kind.code()]).inc();
+            tell(credential);
         }
         self.ledger.emit(event);
+    }
+}
+
+/// What an operator who rotates a secret waits for.
+fn tell(event: &CredentialEvent) {
+    let (name, version) = (&event.credential, event.version.as_deref().unwrap_or_default());
+    match event.kind {
+        CredentialEventKind::FellBack => console::note(&format!(
+            "warning: credential `{name}`: upstream refuses the new value with 401; the previous value serves, version {version}"
+        )),
+        CredentialEventKind::Accepted => {
+            console::note(&format!("credential `{name}`: upstream takes the new value, version {version}"));
+        }
+        CredentialEventKind::Minted
+        | CredentialEventKind::Refreshed
+        | CredentialEventKind::Failed
+        | CredentialEventKind::Invalidated
+        | CredentialEventKind::ServedStale => {}
     }
 }
 

@@ -177,6 +177,17 @@ impl Keeper {
         self.runtime.spawn(async move { keeper.emit(kind, Some(&lease), detail) });
     }
 
+    /// Lets go of every lease, so that its value is wiped; `why` is for the records.
+    pub(crate) fn drop_leases(&self, why: &Arc<str>) {
+        let slots: Vec<Arc<Slot>> = self.cache.keyed.iter().map(|slot| slot.clone()).collect();
+        for slot in slots.iter().chain([&self.cache.shared]) {
+            if let Some(held) = slot.discard() {
+                self.emit(CredentialEventKind::Invalidated, Some(&held.lease), Some(why.clone()));
+            }
+        }
+        self.cache.keyed.clear();
+    }
+
     fn slot_of(&self, lease: &Lease) -> Option<Arc<Slot>> {
         match lease.key {
             Key::Shared => Some(self.cache.shared.clone()),

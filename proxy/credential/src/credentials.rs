@@ -16,8 +16,9 @@ use crate::guard;
 use crate::lease::ONLY_FIELD;
 use crate::settings::{self, CredentialSettings};
 use crate::source::SourceEnv;
-use crate::store::{StoreEnv, Stores};
-use crate::{CredentialError, Lease, LeaseAnswer};
+use crate::reference::SecretReference;
+use crate::store::{Candidate, StoreEnv, Stores};
+use crate::{CredentialError, Lease, LeaseAnswer, TeamScope};
 
 /// What credentials need of the process around them.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct CredentialEnv {
     pub events: Arc<dyn EventSink>,
     /// The control runtime: mints and refreshes run there.
     pub runtime: tokio::runtime::Handle,
+    /// What the files of teams may reach; a team that is not here may reach nothing.
+    pub teams: Vec<TeamScope>,
 }
 
 /// `[service.NAME] secret = "secret://…"`: a static credential named after the service.
@@ -61,6 +64,8 @@ struct Entry {
     fields: Vec<Arc<str>>,
     /// Those whose value, as it was at load, is too short for answers to be searched for it.
     short: Vec<Arc<str>>,
+    /// Whether no store says where the value may go, which then only the configuration does.
+    is_unbound: bool,
 }
 
 /// How often stores are asked whether a value changed.
@@ -80,7 +85,29 @@ impl Credentials {
         previous: Option<&Credentials>,
         out: &mut Diagnostics,
     ) -> Self {
-        let stores = Stores::take(root, &StoreEnv { state_dir: &env.state_dir }, out);
+        Self::take_all(root, shorthands, env, previous, None, out)
+    }
+
+    /// As [`take`](Self::take), with a value in the place of the stored one: for a probe of it.
+    pub fn take_with(
+        root: &mut Table,
+        shorthands: Vec<ServiceSecret>,
+        env: &CredentialEnv,
+        candidate: Candidate,
+        out: &mut Diagnostics,
+    ) -> Self {
+        Self::take_all(root, shorthands, env, None, Some(Arc::new(candidate)), out)
+    }
+
+    fn take_all(
+        root: &mut Table,
+        shorthands: Vec<ServiceSecret>,
+        env: &CredentialEnv,
+        previous: Option<&Credentials>,
+        candidate: Option<Arc<Candidate>>,
+        out: &mut Diagnostics,
+    ) -> Self {
+        let stores = Stores::take(root, &StoreEnv { state_dir: &env.state_dir, candidate, teams: &env.teams }, out);
         let settings = settings::take(root, shorthands, &SourceEnv { stores: &stores, env }, out);
         let entries = settings.into_iter().map(|settings| {
             let entry = Entry::new(settings, env, previous);
@@ -107,6 +134,28 @@ impl Credentials {
         let mut facts: Vec<_> = self.keepers.values().map(|entry| entry.facts.clone()).collect();
         facts.sort_by(|a, b| a.name.value.cmp(&b.name.value));
         facts
+    }
+
+    /// The credentials that read `secret://STORE/NAME`, whichever field of it, in the order of their names.
+    pub fn reading(&self, store: &str, name: &str) -> Vec<Arc<str>> {
+        let is_it = |secret: &&SecretReference| (secret.store(), secret.name()) == (store, name);
+        let reads = |entry: &&Entry| entry.keeper.source.secrets().iter().any(is_it);
+        let mut names: Vec<_> = self.keepers.values().filter(reads).map(|entry| entry.keeper.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The credentials of which no store says where their value may go, with the references that they read.
+    pub fn unbound(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        let unbound = self.keepers.values().filter(|entry| entry.is_unbound);
+        let mut all: Vec<_> = unbound
+            .map(|entry| {
+                let references = entry.keeper.source.secrets().iter().map(ToString::to_string).collect();
+                (entry.keeper.name.clone(), references)
+            })
+            .collect();
+        all.sort();
+        all
     }
 
     /// The names of a credential's fields: what `from = "…"` of an injection may say.
@@ -159,6 +208,14 @@ impl Credentials {
         }
     }
 
+    /// An operator suspended the credential: its leases are dropped and wiped. What is asked for after that is minted
+    /// anew, so that whoever suspends also refuses the requests. A name that there is not is ignored.
+    pub fn drop_leases(&self, name: &str, why: &Arc<str>) {
+        if let Some(entry) = self.keepers.get(name) {
+            entry.keeper.drop_leases(why);
+        }
+    }
+
     /// Whether a rotation of the credential is open, so that a 401 may be answered by the other value.
     pub fn is_rotating(&self, name: &str) -> bool {
         self.keepers.get(name).is_some_and(|entry| entry.keeper.is_rotating())
@@ -193,6 +250,7 @@ impl Entry {
             events: env.events.clone(),
             runtime: env.runtime.clone(),
         });
+        let is_unbound = taken.bound.is_none() && taken.seed.is_some();
         let is_short = |(name, value): &(Arc<str>, _)| (!guard::can_guard(value)).then(|| name.clone());
         let minted = taken.seed.iter().flat_map(|(minted, _)| &minted.fields);
         let short = minted.filter_map(is_short).collect();
@@ -203,7 +261,7 @@ impl Entry {
             keeper.seed(leased, revision);
         }
         let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
-        Self { keeper, digest, facts, fields: taken.fields, short }
+        Self { keeper, digest, facts, fields: taken.fields, short, is_unbound }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Writes credentials into requests: the last gate before the upstream.
 //!
-//! [`inject`] is the only way to an [`Injected`], and `Injected` is all that upstream accepts. Method, URI
+//! [`inject`] is the only way to an [`Injected`] that a rule allows ([`pass_as_sent`] to one that a listener lets pass without
+//! a rule), and `Injected` is all that upstream accepts. Method, URI
 //! and `Host` come from the grant, never again from the request; what the client wrote where the credential
 //! goes is removed, whatever is put there; the credential's binding is checked whatever policy said.
 
+mod as_sent;
 mod body;
 mod cookie;
 pub(crate) mod encode;
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use claviger_policy::{CredentialUse, Grant, Target};
 use http::request::Parts;
 
+pub use self::as_sent::pass_as_sent;
 pub use self::error::InjectError;
 pub(crate) use self::header::RenderedCache;
 pub use self::plan::InjectionPlan;

@@ -22,12 +22,15 @@ mod reference;
 mod settings;
 mod source;
 mod store;
+mod team;
 
 pub use binding::{BoundHost, BoundHostError};
 pub use credentials::{CredentialEnv, Credentials, ServiceSecret};
 pub use error::{CredentialError, SourceError, StoreError};
 pub use guard::{EchoGuard, EchoScanner};
-pub use injection::{InjectError, Injected, InjectionPlan, inject};
+pub use injection::{InjectError, Injected, InjectionPlan, inject, pass_as_sent};
 pub use lease::{Lease, LeaseAnswer, LeaseFuture};
 pub use reference::{ReferenceError, SecretReference};
+pub use store::Candidate;
 pub use store::sealed::{FormerVersion, Rotate, SealedEntry, SealedStore};
+pub use team::TeamScope;

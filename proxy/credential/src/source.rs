@@ -15,6 +15,7 @@ use crate::binding::BoundHost;
 use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::SourceError;
+use crate::reference::SecretReference;
 use crate::store::Stores;
 
 pub(crate) use static_value::take_shorthand;
@@ -61,6 +62,9 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
 
     /// Whether a 401 is worth another mint.
     fn is_renewable(&self) -> bool;
+
+    /// The secrets that it reads.
+    fn secrets(&self) -> Vec<&SecretReference>;
 
     /// Changes when a new value can be read; asked every second, so it is cheap.
     fn revision(&self) -> u64 {

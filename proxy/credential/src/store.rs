@@ -1,6 +1,7 @@
 //! Where values are read. A new store is one file here and one line in [`KINDS`].
 
 mod bindings;
+mod candidate;
 mod env;
 pub(crate) mod field;
 mod file;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use claviger_contract::Secret;
 use claviger_policy::document::Location;
 
+pub use candidate::Candidate;
 pub(crate) use registry::{StoreEnv, Stores};
 
 use crate::SourceError;

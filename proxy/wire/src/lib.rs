@@ -21,6 +21,7 @@ mod metrics;
 mod outbound;
 mod pipeline;
 pub mod preset;
+mod probe;
 mod refusal;
 mod resolve;
 mod server;
@@ -35,8 +36,11 @@ pub use authority::{InterceptionAuthority, InterceptionRoot};
 pub use generation::{Generation, Listener, Service};
 pub use metrics::Metrics;
 pub use outbound::ReqwestOutbound;
+pub use probe::{Verdict, probe};
 pub use refusal::{Refusal, RefusalCode};
 pub use resolve::Resolver;
 pub use server::{Server, ServerEnv, StartError};
-pub use settings::{AuthenticateAt, Bind, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings, Unmatched};
+pub use settings::{
+    AuthenticateAt, Bind, Check, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings, Unmatched,
+};
 pub use trust::{TrustError, TrustRoots};

@@ -1,9 +1,11 @@
 //! `[listener.X]`, the connection keys of `[service.X]`, and `[limits]`: text once turned into values.
 
+mod check;
 mod limits;
 mod listener;
 mod service;
 
+pub use check::Check;
 pub use limits::Limits;
 pub use listener::{AuthenticateAt, Bind, ListenerSettings, Mode, ServerIdentity, Unmatched};
 pub use service::ServiceSettings;

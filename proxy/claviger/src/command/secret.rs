@@ -1,19 +1,25 @@
 //! `claviger secret`: the sealed store. Values come from the terminal or stdin, never from arguments,
 //! where other users of the machine and the shell's history would see them.
 
+mod list;
+mod place;
+mod probe;
+mod rotate;
+
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use claviger_contract::Secret;
-use claviger_credential::SealedStore;
+use claviger_credential::BoundHost;
 use claviger_policy::document::Diagnostics;
-use serde::Serialize;
 
+use self::place::Place;
+pub(crate) use self::rotate::RotateArgs;
 use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
-use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub(crate) struct SecretArgs {
@@ -30,29 +36,39 @@ pub(crate) struct SecretArgs {
 pub(crate) enum SecretAction {
     /// Seal a value, read from the terminal or from stdin, for the hosts of a service
     Set {
-        /// The name, as in `secret://sealed/NAME`
+        /// The name, as in `secret://sealed/NAME`; or a whole reference, for another sealed store
         name: String,
-        /// The service whose hosts the value may go to
+        /// The service whose hosts the value may go to, in clear text if the service says so
         #[arg(long = "for", value_name = "SERVICE", required_unless_present = "hosts")]
         service: Option<String>,
-        /// A host the value may go to, as `api.example.com` or `*.example.com:8443`; may be repeated
+        /// A host the value may go to over TLS, as `api.example.com` or `*.example.com:8443`; `http://HOST` for one
+        /// that is reached in clear text; may be repeated
         #[arg(long = "host", value_name = "HOST", conflicts_with = "service")]
         hosts: Vec<String>,
         /// Whom to ask about it
         #[arg(long)]
         owner: Option<String>,
+        /// Ask the services that use it whether they take the value, before it is sealed
+        #[arg(long)]
+        probe: bool,
+        /// Seal it also if that cannot be found out
+        #[arg(long, requires = "probe")]
+        force: bool,
     },
-    /// List names, hosts, owners and versions; never values
+    /// List names, versions, ages, owners and hosts, and which are being rotated; never values
     List {
         /// How to print the list
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
+        /// Another sealed store of the configuration
+        #[arg(long, value_name = "NAME", default_value = "sealed")]
+        store: String,
     },
-    /// Seal a new value, for the same hosts and owner; a running proxy takes it up by itself
-    Rotate {
-        /// The name
-        name: String,
-    },
+    /// Seal a new value for the same hosts and owner, and keep the old one beside it until `--finish`
+    ///
+    /// The services that use it are asked first whether they take the new value (`check` of a service or its preset). A
+    /// running proxy takes it up at once. Should an upstream refuse it with 401, the previous value serves on.
+    Rotate(RotateArgs),
     /// Remove a value
     Remove {
         /// The name
@@ -61,89 +77,64 @@ pub(crate) enum SecretAction {
 }
 
 pub(crate) fn run(args: &SecretArgs) -> Done {
-    let store = SealedStore::open(&state_dir(args)?);
     match &args.action {
-        SecretAction::Set { name, service, hosts, owner } => {
+        SecretAction::Set { name, service, hosts, owner, probe, force } => {
+            let (place, name) = find(args, name)?;
             let hosts = match service {
                 Some(service) => hosts_of(args, service)?,
                 None => hosts.clone(),
             };
             let value = read_value(name)?;
-            let entry = store.set(name, value, hosts, owner.clone()).map_err(other)?;
+            let wanted = probe::Wanted { ask: *probe, force: *force };
+            // A host that cannot be read is told by the store.
+            if let Ok(bound) = hosts.iter().map(|host| BoundHost::parse(host)).collect::<Result<Vec<_>, _>>()
+                && *probe
+            {
+                probe::probe(&place, name, &value, bound, wanted)?;
+            }
+            let entry = place.store.set(name, value, hosts, owner.clone()).map_err(other)?;
             console::out(&format!("sealed `{name}` (version {}) for {}", entry.version, joined(&entry.hosts)));
-            console::out(&format!("refer to it as secret://sealed/{name}"));
+            console::out(&format!("refer to it as secret://{}/{name}", place.store_name));
+            take_up(&place, name)?;
         }
-        SecretAction::List { output } => list(&store, *output)?,
-        SecretAction::Rotate { name } => {
-            let entry = store.rotate(name, read_value(name)?, &claviger_credential::Rotate::default()).map_err(other)?;
-            console::out(&format!("rotated `{name}` (version {})", entry.version));
+        SecretAction::List { output, store } => list::list(&Place::find(args, store)?.store, *output)?,
+        SecretAction::Rotate(rotate) => {
+            let (place, name) = find(args, &rotate.name)?;
+            rotate::rotate(&place, name, rotate)?;
         }
         SecretAction::Remove { name } => {
-            store.remove(name).map_err(other)?;
+            let (place, name) = find(args, name)?;
+            place.store.remove(name).map_err(other)?;
             console::out(&format!("removed `{name}`"));
+            take_up(&place, name)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    version: &'a str,
-    owner: Option<&'a str>,
-    hosts: Vec<String>,
+/// The store that holds the secret, and its name there.
+fn find<'a>(args: &SecretArgs, written: &'a str) -> Result<(Place, &'a str), Failure> {
+    let (name, reference) = place::parse_name(written)?;
+    let store = reference.as_ref().map_or("sealed", |reference| reference.store());
+    Ok((Place::find(args, store)?, name))
 }
 
-fn list(store: &SealedStore, output: Output) -> Result<(), Failure> {
-    let entries = store.list().map_err(other)?;
-    let listed: Vec<Listed<'_>> = entries
-        .iter()
-        .map(|entry| Listed {
-            name: &entry.name,
-            version: &entry.version,
-            owner: entry.owner.as_deref(),
-            hosts: entry.hosts.iter().map(ToString::to_string).collect(),
-        })
-        .collect();
-    match output {
-        Output::Json => {
-            let json = serde_json::to_string_pretty(&listed).map_err(|error| other(&error))?;
-            console::out(&json);
-        }
-        Output::Text => {
-            for one in listed {
-                let owner = one.owner.unwrap_or("-");
-                console::out(&format!("{:<24} {:<18} {:<24} {}", one.name, one.version, owner, one.hosts.join(", ")));
-            }
-        }
-    }
+/// Tells the running process, which would notice by itself within about a second.
+#[allow(clippy::unnecessary_wraps, reason = "asks the process once it can be asked")]
+fn take_up(_place: &Place, _name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn joined(hosts: &[claviger_credential::BoundHost]) -> String {
+fn joined(hosts: &[BoundHost]) -> String {
     hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn state_dir(args: &SecretArgs) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &args.state_dir {
-        return Ok(folder.clone());
-    }
-    let Ok(path) = config::discover(args.config.config.as_ref()) else { return Ok(config::default_state_dir()) };
-    // Only the folder is needed: a secret must be settable before the file that refers to it is whole.
-    let mut found = Diagnostics::default();
-    let draft = config::read(&path, &mut found);
-    if draft.is_none() || found.iter().any(|one| one.key == "state_dir") {
-        report(&found)?;
-    }
-    draft.map(|draft| draft.state_dir).ok_or_else(|| Failure::Other("no configuration".into()))
 }
 
 /// The hosts of a service in the configuration.
 fn hosts_of(args: &SecretArgs, service: &str) -> Result<Vec<String>, Failure> {
-    let path = configuration(&args.config)?;
+    let source = configuration(&args.config)?;
     let mut found = Diagnostics::default();
     // Only the service is needed, so other errors do not matter; those of the service do.
-    let hosts = config::read(&path, &mut found).and_then(|draft| draft.service_hosts(service, &mut found));
+    let hosts = config::read(&source, &mut found).and_then(|draft| draft.service_hosts(service, &mut found));
     if hosts.is_none() {
         report(&found)?;
     }
@@ -174,6 +165,8 @@ fn not_empty(value: Vec<u8>) -> Result<Secret, Failure> {
     Ok(Secret::new(value))
 }
 
+// Takes the error by value, as `map_err` hands it.
+#[allow(clippy::needless_pass_by_value, reason = "passed to map_err")]
 fn other(error: impl std::error::Error) -> Failure {
     Failure::with_causes(&error)
 }

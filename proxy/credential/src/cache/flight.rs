@@ -108,6 +108,9 @@ impl Keeper {
         let leased = leased.and_then(in_time);
         let mut flight = slot.flight();
         flight.end();
+        if std::mem::take(&mut flight.discard) {
+            return Err(self.failed(Arc::new(SourceError::Aborted)));
+        }
         match leased {
             Ok(leased) => {
                 flight.failure = None;

@@ -61,6 +61,8 @@ pub(super) struct Flight {
     running: Option<watch::Receiver<Landing>>,
     pub(super) failure: Option<Failure>,
     invalidated_at_ms: Option<i64>,
+    /// What the mint under way yields is not to be kept: it was begun before the leases were dropped.
+    pub(super) discard: bool,
 }
 
 /// Why the last mint failed, and when to try again.
@@ -113,6 +115,13 @@ impl Slot {
                 self.held.store(None);
             }
         }
+    }
+
+    /// Lets go of the lease, and of one that a mint under way may yet yield; says which was held.
+    pub(super) fn discard(&self) -> Option<Arc<Held>> {
+        let mut flight = self.flight();
+        flight.discard = flight.running().is_some();
+        self.held.swap(None)
     }
 
     /// Whether the slot still has anything to say: a lease, a mint under way, or a back-off.

@@ -45,6 +45,10 @@ impl Source for Scripted {
     fn is_renewable(&self) -> bool {
         true
     }
+
+    fn secrets(&self) -> Vec<&crate::SecretReference> {
+        Vec::new()
+    }
 }
 
 struct Bench {
@@ -276,6 +280,31 @@ async fn a_401_mints_once_and_not_once_per_request() {
     bench.clock.advance_ms(INVALIDATION_INTERVAL_MS);
     bench.keeper.invalidate(&second);
     assert_eq!(number(&*lease().await), 3);
+}
+
+#[tokio::test]
+async fn dropped_leases_are_gone_with_those_that_were_on_their_way() {
+    for per_caller in [false, true] {
+        let bench = Bench::new(per_caller);
+        bench.let_mint(1);
+        assert_eq!(bench.get().await, Ok((1, false)));
+        bench.keeper.drop_leases(&"suspended".into());
+        assert!(bench.keeper.cache.shared.held.load().is_none());
+        assert!(bench.keeper.cache.keyed.is_empty());
+        assert_eq!(bench.events.take(), ["minted", "invalidated"]);
+        // One mint is under way while the leases are dropped again.
+        let LeaseAnswer::Wait(waiting) = bench.ask() else { panic!("a dropped lease was handed out") };
+        bench.idle().await;
+        assert_eq!(bench.started(), 2);
+        bench.keeper.drop_leases(&"suspended".into());
+        bench.let_mint(1);
+        let _ = waiting.await;
+        assert!(bench.keeper.cache.shared.held.load().is_none(), "what was on its way is kept");
+        assert!(bench.keeper.cache.keyed.is_empty());
+        // Resumed: the next one is minted as ever.
+        bench.let_mint(1);
+        assert_eq!(bench.get().await, Ok((3, false)));
+    }
 }
 
 #[tokio::test]

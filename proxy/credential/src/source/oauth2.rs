@@ -22,6 +22,7 @@ use super::{Minted, Source};
 use crate::binding::{BoundHost, list};
 use crate::error::SourceError;
 use crate::lease::ONLY_FIELD;
+use crate::reference::SecretReference;
 use crate::store::{SecretHandle, Stored};
 
 /// For the whole call to a token endpoint.
@@ -87,6 +88,10 @@ impl Source for OAuth2Source {
 
     fn is_renewable(&self) -> bool {
         true
+    }
+
+    fn secrets(&self) -> Vec<&SecretReference> {
+        vec![&self.client_secret.reference]
     }
 }
 

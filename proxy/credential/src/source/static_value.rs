@@ -11,6 +11,7 @@ use crate::binding::{BoundHost, intersect};
 use crate::digest::Digester;
 use crate::error::{SourceError, StoreError};
 use crate::lease::ONLY_FIELD;
+use crate::reference::SecretReference;
 use crate::store::{SecretHandle, Stored};
 
 #[derive(Debug)]
@@ -31,6 +32,10 @@ impl Source for StaticSource {
     /// Reading once more yields the same; a value that was rotated is noticed by its revision.
     fn is_renewable(&self) -> bool {
         false
+    }
+
+    fn secrets(&self) -> Vec<&SecretReference> {
+        self.fields.iter().map(|(_, handle)| &handle.reference).collect()
     }
 
     fn revision(&self) -> u64 {

@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
-use super::{SecretHandle, SecretStore};
+use super::candidate::WithCandidate;
+use super::{Candidate, SecretHandle, SecretStore};
 use crate::digest::Digest;
+use crate::TeamScope;
 use crate::reference::SecretReference;
 
 /// What stores need of the process around them.
 pub(crate) struct StoreEnv<'a> {
     pub(crate) state_dir: &'a Path,
+    /// A value that takes the place of the stored one.
+    pub(crate) candidate: Option<Arc<Candidate>>,
+    /// What the files of teams may read.
+    pub(crate) teams: &'a [TeamScope],
 }
 
 /// A store and the digest of its settings.
@@ -42,6 +48,7 @@ pub(crate) struct Stores {
     all: BTreeMap<String, Taken>,
     /// Names of tables that are wrong, which is reported already.
     broken: Vec<String>,
+    teams: Vec<TeamScope>,
 }
 
 impl Stores {
@@ -56,9 +63,14 @@ impl Stores {
         for (kind, take) in KINDS {
             stores.entry((*kind).to_owned()).or_insert_with(|| take(None, env, out));
         }
+        if let Some(candidate) = &env.candidate
+            && let Some(taken) = stores.get_mut(candidate.store())
+        {
+            taken.store = Arc::new(WithCandidate { store: taken.store.clone(), candidate: candidate.clone() });
+        }
         let is_broken = |name: &&String| !stores.contains_key(*name);
         let broken = root.names_of("store").iter().filter(is_broken).cloned().collect();
-        Self { all: stores, broken }
+        Self { all: stores, broken, teams: env.teams.to_vec() }
     }
 
     /// Parses a reference, finds its store and checks the name.
@@ -72,6 +84,12 @@ impl Stores {
                 return None;
             }
         };
+        // The one door for references, so that no source can forget to ask whose file it stands in.
+        if let Some(team) = TeamScope::of(&written.location, &self.teams).ok()?
+            && !team.check_secret(written, &reference, key, out)
+        {
+            return None;
+        }
         let Some(Taken { store, .. }) = self.all.get(reference.store()) else {
             if self.broken.iter().any(|name| name == reference.store()) {
                 return None;

@@ -75,6 +75,12 @@ impl SealedStore {
         Self { folder: folder.into(), key_file: key_file.into() }
     }
 
+    /// Whether both are the same folder.
+    pub fn is(&self, other: &Self) -> bool {
+        let place = |store: &Self| store.folder.canonicalize().unwrap_or_else(|_| store.folder.clone());
+        place(self) == place(other)
+    }
+
     pub(crate) fn default_key_file(state_dir: &Path) -> PathBuf {
         state_dir.join("keys").join("sealed.key")
     }

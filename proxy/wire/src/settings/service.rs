@@ -8,6 +8,7 @@ use claviger_contract::path;
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{Authority, Scheme};
 
+use super::Check;
 use crate::address::AddressGuard;
 use crate::trust::TrustRoots;
 
@@ -32,6 +33,8 @@ pub struct ServiceSettings {
     pub response_timeout: Duration,
     /// At most this many bytes in a request's body.
     pub body_max: Option<u64>,
+    /// The call that shows whether a credential works.
+    pub check: Option<Check>,
 }
 
 impl ServiceSettings {
@@ -75,6 +78,7 @@ impl ServiceSettings {
             response_timeout: take_timeout(table, "response_timeout", out)
                 .map_or(Duration::from_secs(600), |at| at.value),
             body_max: table.size("body_max", out).map(|at| at.value),
+            check: Check::take(table, out),
         }
     }
 }

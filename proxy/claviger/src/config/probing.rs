@@ -1,0 +1,98 @@
+//! What a probe needs of a configuration: its services, and its credentials with a new value in place. Whatever else is
+//! wrong with the file does not matter.
+
+use std::sync::Arc;
+
+use claviger_credential::{Candidate, CredentialEnv, Credentials, SealedStore};
+use claviger_policy::document::Diagnostics;
+use claviger_wire::{Check, Service, Verdict};
+
+use super::services::{self, ServiceParts};
+use super::{Draft, Env};
+
+/// Services and credentials, with a value that is not in force yet.
+pub(crate) struct Probing {
+    services: Vec<ServiceParts>,
+    credentials: Credentials,
+    /// What was found wrong on the way.
+    pub(crate) found: Diagnostics,
+}
+
+/// A service that the value may be sent to, by one of the credentials that read it.
+pub(crate) struct Use<'a> {
+    parts: &'a ServiceParts,
+    credential: Arc<str>,
+}
+
+impl Draft {
+    /// The sealed store of that name; without one, `out` may say why.
+    pub(crate) fn sealed_store(mut self, name: &str, out: &mut Diagnostics) -> Option<SealedStore> {
+        SealedStore::named(&mut self.root, &self.state_dir, name, out)
+    }
+
+    /// Services and credentials as they would be with this value.
+    pub(crate) fn with_candidate(mut self, candidate: Candidate, env: &Env) -> Probing {
+        let mut found = Diagnostics::default();
+        let (services, shorthands) = services::take(&mut self.root, &mut found);
+        let env = CredentialEnv {
+            state_dir: self.state_dir,
+            outbound: env.outbound.clone(),
+            clock: env.clock.clone(),
+            events: env.events.clone(),
+            runtime: env.control.clone(),
+        };
+        let credentials = Credentials::take_with(&mut self.root, shorthands, &env, candidate, &mut found);
+        Probing { services, credentials, found }
+    }
+}
+
+impl Probing {
+    /// Where a secret may be injected: every service whose host is one of its credential's, and whose injection has the
+    /// fields that the credential has. One credential for each service.
+    pub(crate) fn uses(&self, store: &str, name: &str) -> Vec<Use<'_>> {
+        let reading = self.credentials.reading(store, name);
+        let facts = self.credentials.facts();
+        let may_go = |parts: &ServiceParts, credential: &str| {
+            let facts = facts.iter().find(|facts| facts.name.value == credential);
+            let mut hosts = facts.iter().flat_map(|facts| &facts.hosts);
+            hosts.any(|host| parts.route.hosts().iter().any(|served| host.covers(served) || served.covers(host)))
+        };
+        let fits = |parts: &ServiceParts, credential: &str| {
+            !parts.plan.is_empty()
+                && parts.plan.fields().into_iter().all(|field| self.credentials.has_field(credential, field))
+                && may_go(parts, credential)
+        };
+        let one = |parts| {
+            let credential = reading.iter().find(|credential| fits(parts, credential))?.clone();
+            Some(Use { parts, credential })
+        };
+        self.services.iter().filter_map(one).collect()
+    }
+
+    /// Sends the service's check call with the credential. Call it within a `LocalSet`.
+    pub(crate) async fn ask(&self, used: &Use<'_>, check: &Check) -> Verdict {
+        let ServiceParts { route, settings, plan } = used.parts;
+        match Service::new(route, settings, plan.clone(), None) {
+            Ok(service) => claviger_wire::probe(&service, route, check, &self.credentials, &used.credential).await,
+            Err(error) => Verdict::Undecided(format!("TLS cannot be set up: {error}")),
+        }
+    }
+
+    /// Whether the service searches its answers for the value and could not find this one.
+    pub(crate) fn is_too_short(&self, used: &Use<'_>) -> bool {
+        let plan = &used.parts.plan;
+        plan.guards() && plan.fields().into_iter().any(|field| self.credentials.is_too_short(&used.credential, field))
+    }
+}
+
+impl Use<'_> {
+    /// `[service.NAME]`.
+    pub(crate) fn service(&self) -> &str {
+        self.parts.route.name()
+    }
+
+    /// The call that shows whether the service takes a credential.
+    pub(crate) fn check(&self) -> Option<&Check> {
+        self.parts.settings.check.as_ref()
+    }
+}
