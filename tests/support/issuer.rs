@@ -50,6 +50,44 @@ impl TokenIssuer {
         self.sign(&json!({"alg": "ES256", "typ": "JWT", "kid": self.kid}), &claims)
     }
 
+    /// A projected service account token, as Kubernetes signs it; `overrides` as for [`token_with`](Self::token_with).
+    pub fn projected(&self, namespace: &str, account: &str, overrides: Value) -> String {
+        let sub = format!("system:serviceaccount:{namespace}:{account}");
+        let claims = json!({"aud": ["claviger"], "kubernetes.io": {
+            "namespace": namespace,
+            "serviceaccount": {"name": account, "uid": "e6a8680e-d103-4cce-80ea-03acbbeacf7d"},
+            "pod": {"name": format!("{account}-5d8f"), "uid": "0d8b260e-ef0e-45fb-be8e-ff44f97722e8"},
+        }});
+        self.token_with(&sub, merged(claims, overrides))
+    }
+
+    /// A token of a push to `main`, as GitHub Actions signs it for the owner 1234567.
+    pub fn github_run(&self, repository: &str, overrides: Value) -> String {
+        let owner = repository.split('/').next().unwrap();
+        let claims = json!({
+            "iss": "https://token.actions.githubusercontent.com", "repository": repository, "repository_id": "456789",
+            "repository_owner": owner, "repository_owner_id": "1234567", "repository_visibility": "private",
+            "ref": "refs/heads/main", "ref_type": "branch", "ref_protected": "true", "event_name": "push",
+            "head_ref": "", "base_ref": "", "actor": "octocat", "actor_id": "583231", "run_id": "13605384",
+            "workflow_ref": format!("{repository}/.github/workflows/ci.yml@refs/heads/main"),
+            "job_workflow_ref": format!("{repository}/.github/workflows/ci.yml@refs/heads/main"),
+            "runner_environment": "github-hosted", "sha": "7f93a73b8273af5d35fcd70661704c1cadc57054",
+        });
+        self.token_with(&format!("repo:{repository}:ref:refs/heads/main"), merged(claims, overrides))
+    }
+
+    /// A token of a push to `main`, as GitLab CI signs it for the namespace 72.
+    pub fn gitlab_job(&self, project: &str, overrides: Value) -> String {
+        let (namespace, _) = project.rsplit_once('/').unwrap();
+        let claims = json!({
+            "iss": "https://gitlab.com", "project_path": project, "project_id": "20", "namespace_path": namespace,
+            "namespace_id": "72", "ref": "main", "ref_type": "branch", "ref_path": "refs/heads/main",
+            "ref_protected": "true", "pipeline_source": "push", "pipeline_id": "574", "job_id": "302",
+            "user_id": "1", "user_login": "sample", "runner_id": 1, "runner_environment": "gitlab-hosted",
+        });
+        self.token_with(&format!("project_path:{project}:ref_type:branch:ref:main"), merged(claims, overrides))
+    }
+
     /// Signs any header and claims.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
@@ -57,4 +95,10 @@ impl TokenIssuer {
         let signature = self.pair.sign(&rng, signed.as_bytes()).unwrap();
         format!("{signed}.{}", B64.encode(signature.as_ref()))
     }
+}
+
+fn merged(mut claims: Value, overrides: Value) -> Value {
+    let Value::Object(overrides) = overrides else { panic!("{overrides}") };
+    claims.as_object_mut().unwrap().extend(overrides);
+    claims
 }

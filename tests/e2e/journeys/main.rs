@@ -1,1 +1,91 @@
-//! Tests of their own target.
+//! The pages under `docs/journeys`, typed word for word; and the attestors that they rest on, over the real binary.
+
+mod attestors;
+mod document;
+mod terminal;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::document::{Step, matches};
+use crate::terminal::Terminal;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/journeys")
+}
+
+#[test]
+fn a_sidecar() {
+    travel("sidecar.md");
+}
+
+/// Each page has a test of its name here, and a link from the README.
+#[test]
+fn every_page_is_typed() {
+    let tests = include_str!("main.rs");
+    let readme = std::fs::read_to_string(folder().join("../../README.md")).unwrap();
+    let mut pages = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
+        pages += 1;
+        assert!(tests.contains(&format!("travel(\"{name}\")")), "{name} is not typed by a test");
+        assert!(readme.contains(&format!("docs/journeys/{name}")), "{name} is not linked from the README");
+    }
+    assert!(pages > 0);
+}
+
+/// Types a page into an empty folder, and compares what is shown.
+fn travel(page: &str) {
+    // The pages name ports: one at a time, also of another run on this machine.
+    let lock = File::create(std::env::temp_dir().join("claviger-journeys.lock")).unwrap();
+    lock.lock().unwrap();
+    let text = std::fs::read_to_string(folder().join(page)).unwrap();
+    let steps = document::parse(&text);
+    assert!(steps.len() > 3, "{page} has no steps");
+    let scratch = tempfile::TempDir::new().unwrap();
+    std::fs::copy(folder().join("standin.py"), scratch.path().join("standin.py")).unwrap();
+    let mut terminals: HashMap<String, Terminal> = HashMap::new();
+    for step in steps {
+        match step {
+            Step::File { name, text } => std::fs::write(scratch.path().join(name), text).unwrap(),
+            Step::Command { terminal, line, text, shown } => {
+                let is_first = terminal.is_empty();
+                let typed = terminals.entry(terminal).or_insert_with(|| Terminal::open(scratch.path()));
+                // In the first terminal each command ends; elsewhere something may go on running.
+                let said = typed.run(&text, |said| !is_first && !shown.is_empty() && matches(&shown, said));
+                assert!(
+                    matches(&shown, &said),
+                    "docs/journeys/{page}:{line}: `{text}` shows\n{said}\n--- and not\n{}",
+                    shown.join("\n")
+                );
+            }
+        }
+    }
+    let screens: Vec<String> = terminals.values().map(Terminal::screen).collect();
+    drop(terminals);
+    for secret in secrets(scratch.path()) {
+        for screen in &screens {
+            assert!(!screen.contains(&secret), "{page}: a key is on the screen:\n{screen}");
+        }
+        claviger_tests::canary::assert_absent_below(&secret, &scratch.path().join("state"));
+    }
+}
+
+/// The values that the stand-ins ask for.
+fn secrets(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let keys = files.filter(|file| file.extension().is_some_and(|extension| extension == "keys"));
+    let lines: Vec<String> = keys
+        .flat_map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let secrets: Vec<String> = lines.iter().filter_map(|line| line.rsplit([' ']).next()).map(str::to_owned).collect();
+    assert!(!secrets.is_empty() && secrets.iter().all(|secret| secret.len() >= 12), "{secrets:?}");
+    secrets
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""What the journeys need around Claviger, on one machine: an API that checks its key, and an issuer of tokens.
+
+  standin.py api HOST PORT FILE   an HTTPS API named HOST on 127.0.0.1:PORT, which answers to whoever sends one of the
+                                  headers in FILE (`name: value`, one a line; read at each request). ca.pem is its root
+  standin.py issuer               makes issuer.key and jwks.json: the keys of a cluster or CI system
+  standin.py token FILE           prints a token of the claims in FILE (JSON), signed by issuer.key, good for 10 minutes
+
+Needs Python 3.8 and openssl, and nothing else. For trying things out only.
+"""
+
+import base64
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def openssl(*args, stdin=None):
+    return subprocess.run(["openssl", *args], input=stdin, check=True, capture_output=True).stdout
+
+
+def certificate(host):
+    """A chain for `host` under ca.pem, which the first call makes."""
+    if not os.path.exists("ca.pem"):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                "-subj", "/CN=stand-in root", "-addext", "basicConstraints=critical,CA:TRUE",
+                "-addext", "keyUsage=critical,keyCertSign", "-keyout", "ca.key", "-out", "ca.pem")
+    key = tempfile.NamedTemporaryFile(suffix=".pem", delete=False).name
+    signed = key + ".crt"
+    request = openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + host,
+                      "-keyout", key)
+    extensions = key + ".ext"
+    with open(extensions, "w") as file:
+        file.write("subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\n" % host)
+    openssl("x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+            "-extfile", extensions, "-out", signed, stdin=request)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signed, key)
+    for file in (key, signed, extensions):
+        os.unlink(file)
+    return context
+
+
+def api(host, port, keys):
+    class Api(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            with open(keys) as file:
+                wanted = [line.strip().split(": ", 1) for line in file if line.strip()]
+            known = any(self.headers.get(name) == value for name, value in wanted)
+            status = 200 if known else 401
+            said = {"api": host, "request": "%s %s" % (self.command, self.path), "body": len(body)}
+            text = json.dumps(said if known else {"error": "wrong key"}).encode() + b"\n"
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(text)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        # The handshake is the connection's own business, not the one that accepts.
+        def finish_request(self, request, address):
+            super().finish_request(self.context.wrap_socket(request, server_side=True), address)
+
+        def handle_error(self, *_):
+            pass
+
+    server = Server(("127.0.0.1", int(port)), Api)
+    server.context = certificate(host)
+    print("standin: %s answers on 127.0.0.1:%s" % (host, port), flush=True)
+    server.serve_forever()
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def issuer():
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "issuer.key")
+    modulus = openssl("rsa", "-in", "issuer.key", "-noout", "-modulus").decode().strip().partition("=")[2]
+    key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "k1", "e": "AQAB", "n": encoded(bytes.fromhex(modulus))}
+    with open("jwks.json", "w") as file:
+        json.dump({"keys": [key]}, file)
+
+
+def token(file):
+    with open(file) as claims:
+        claims = json.load(claims)
+    now = int(time.time())
+    claims = {"iat": now, "nbf": now, "exp": now + 600, **claims}
+    parts = [{"alg": "RS256", "typ": "JWT", "kid": "k1"}, claims]
+    signed = ".".join(encoded(json.dumps(part).encode()) for part in parts)
+    print(signed + "." + encoded(openssl("dgst", "-sha256", "-sign", "issuer.key", stdin=signed.encode())))
+
+
+if __name__ == "__main__":
+    commands = {"api": (api, 3), "issuer": (issuer, 0), "token": (token, 1)}
+    command, count = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
+    if command is None or len(sys.argv) != 2 + count:
+        sys.exit(__doc__)
+    command(*sys.argv[2:])
