@@ -15,5 +15,6 @@ mod disk;
 mod producers;
 mod reading;
 mod rotation;
+mod searching;
 mod support;
 mod tampering;
