@@ -8,7 +8,7 @@ use crate::pattern::segments;
 use crate::policy::Data;
 use crate::rule::{Rule, RuleKind, Who};
 use crate::workload::IdPattern;
-use crate::{CredentialUse, HostPattern, ServiceRoute};
+use crate::{CredentialUse, HostPattern, PathMode, Scheme, ServiceRoute};
 
 use super::{Code, Finding};
 
@@ -124,18 +124,75 @@ fn credentials(data: &Data, out: &mut Vec<Finding>) {
 }
 
 fn services(data: &Data, out: &mut Vec<Finding>) {
-    let mut allowed = vec![false; data.services.len()];
+    let mut uses: Vec<Uses<'_>> = data.services.iter().map(|_| Uses::default()).collect();
     for instance in &data.set.instances {
-        let is_allow = data.set.rules.get(instance.rule).is_some_and(|rule| rule.kind == RuleKind::Allow);
-        if let Some(allowed) = allowed.get_mut(instance.service) {
-            *allowed |= is_allow;
+        let Some(uses) = uses.get_mut(instance.service) else { continue };
+        let Some(rule) = data.set.rules.get(instance.rule) else { continue };
+        uses.allowed |= rule.kind == RuleKind::Allow;
+        if let CredentialUse::Named(name) = &instance.credential {
+            uses.credential.get_or_insert(name);
+        }
+        let mut operations = instance.operations.iter().filter_map(|id| data.set.operations.get(*id as usize));
+        if operations.any(|op| op.path.as_str() != "/**") {
+            uses.by_path.get_or_insert(rule);
         }
     }
-    let unused = data.services.iter().zip(allowed).filter(|(_, allowed)| !allowed);
-    for (service, _) in unused {
-        let subject = format!("service.{}", service.name());
-        let message = "no rule allows anything at it, so that nobody can use it";
-        let finding = Finding::new(Code::ServiceWithoutRule, subject, service.location(), message);
-        out.push(finding.help(format!("add an `[allow.NAME]` with `to = \"{}\"`, or remove it", service.name())));
+    for (service, uses) in data.services.iter().zip(&uses) {
+        let found = |code, message: String| {
+            Finding::new(code, format!("service.{}", service.name()), service.location(), message)
+        };
+        if !uses.allowed {
+            let message = "no rule allows anything at it, so that nobody can use it";
+            let help = format!("add an `[allow.NAME]` with `to = \"{}\"`, or remove it", service.name());
+            out.push(found(Code::ServiceWithoutRule, message.to_owned()).help(help));
+        }
+        if service.scheme() == Scheme::Http && !service.hosts().iter().all(is_local) {
+            out.push(match uses.credential {
+                Some(name) => {
+                    let message = format!(
+                        "`cleartext = true`: credential `{name}` can be read, and used, by whoever is on the way"
+                    );
+                    found(Code::CleartextCredential, message)
+                        .help("let the upstream speak TLS; `ca` takes a root for it alone")
+                }
+                None => {
+                    let message = "`cleartext = true`: requests and answers can be read and changed on the way";
+                    found(Code::Cleartext, message.to_owned())
+                        .help("let the upstream speak TLS; `ca` takes a root for it alone")
+                }
+            });
+        }
+        if let (Some(name), Some(host)) = (uses.credential, service.hosts().iter().find(|host| host.is_wildcard())) {
+            let message = format!(
+                "credential `{name}` goes to every host of `{host}`, also to one that somebody else sets up or takes over"
+            );
+            out.push(found(Code::WildcardHost, message).help("list the hosts"));
+        }
+        if let (mode, Some(rule)) = (service.path_mode(), uses.by_path)
+            && mode != PathMode::Strict
+        {
+            let word = PathMode::WORDS.iter().find(|(_, value)| *value == mode).map_or("", |(word, _)| word);
+            let message = format!(
+                "`path_mode = \"{word}\"`: {} tells paths apart that the upstream may read as others",
+                named(rule)
+            );
+            let help =
+                "use \"strict\" unless names need it; where they do, split the service by hosts rather than by paths";
+            out.push(found(Code::LoosePaths, message).help(help).related(&rule.location, named(rule)));
+        }
     }
+}
+
+/// What the rules make of a service.
+#[derive(Clone, Copy, Default)]
+struct Uses<'a> {
+    allowed: bool,
+    credential: Option<&'a Arc<str>>,
+    /// A rule that tells paths apart.
+    by_path: Option<&'a Rule>,
+}
+
+/// Whether it never leaves the machine.
+fn is_local(host: &HostPattern) -> bool {
+    host.host().as_str() == "localhost" || host.host().is_ip().is_some_and(|ip| ip.is_loopback())
 }

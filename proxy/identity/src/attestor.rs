@@ -61,6 +61,14 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
     /// The names of all attributes that it can yield.
     fn attribute_names(&self) -> Vec<Arc<str>>;
 
+    /// The SPIFFE IDs that it can yield, at least, as patterns.
+    fn identities(&self) -> Vec<String>;
+
+    /// The attestor that it asks in turn.
+    fn verifier(&self) -> Option<&Arc<str>> {
+        None
+    }
+
     /// Files that it was made of; the configuration is loaded again when one changes.
     fn watched_files(&self) -> Vec<PathBuf> {
         Vec::new()

@@ -24,11 +24,27 @@ pub struct IdentityEnv {
     pub runtime: tokio::runtime::Handle,
 }
 
+/// What one attestor can yield.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it stands.
+    pub location: Option<Location>,
+    /// SPIFFE IDs, at least, as patterns.
+    pub identities: Vec<String>,
+    /// The names of attributes.
+    pub attributes: Vec<Arc<str>>,
+    /// The attestor that it asks in turn.
+    pub verifier: Option<Arc<str>>,
+}
+
 /// All attestors of a configuration, by name.
 #[derive(Debug)]
 pub struct Attestors {
     env: IdentityEnv,
     all: Vec<(Arc<str>, Arc<dyn Attestor>)>,
+    places: Vec<(Arc<str>, Location)>,
     /// Names of tables that are wrong, which is reported already.
     broken: Vec<String>,
     /// Whether there was no error in any table.
@@ -40,8 +56,9 @@ impl Attestors {
     pub fn take(root: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Self {
         let mut all: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
         let before = errors(out);
-        let mut neighbours = Vec::new();
+        let (mut neighbours, mut places) = (Vec::new(), Vec::new());
         for (name, mut table) in root.named_tables("attestor", out) {
+            places.push((name.value.as_str().into(), name.location.clone()));
             match find_kind(&mut table, out) {
                 Some(Kind::Own(take)) => {
                     let taken = take(&name, &mut table, env, out);
@@ -67,7 +84,7 @@ impl Attestors {
         all.extend(taken);
         let is_broken = |name: &&String| !all.iter().any(|(known, _)| **known == ***name);
         let broken = root.names_of("attestor").iter().filter(is_broken).cloned().collect();
-        Self { all, env: env.clone(), broken, is_complete: errors(out) == before }
+        Self { all, places, env: env.clone(), broken, is_complete: errors(out) == before }
     }
 
     /// The attestors that a listener's `authenticate` names, in order. `key` is the listener's dotted key, for
@@ -143,6 +160,18 @@ impl Attestors {
     /// Files that the configuration is loaded again for when they change.
     pub fn watched_files(&self) -> Vec<PathBuf> {
         self.all.iter().flat_map(|(_, attestor)| attestor.watched_files()).collect()
+    }
+
+    /// What each attestor can yield, in the order of the file.
+    pub fn profiles(&self) -> Vec<Profile> {
+        let profile = |(name, attestor): &(Arc<str>, Arc<dyn Attestor>)| Profile {
+            name: name.clone(),
+            location: self.places.iter().find(|(known, _)| known == name).map(|(_, place)| place.clone()),
+            identities: attestor.identities(),
+            attributes: attestor.attribute_names(),
+            verifier: attestor.verifier().cloned(),
+        };
+        self.all.iter().map(profile).collect()
     }
 
     /// The names of the attributes that each attestor can yield.

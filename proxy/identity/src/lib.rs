@@ -13,10 +13,10 @@ mod token;
 mod trust_domains;
 mod watched;
 
-pub use attestors::{Attestors, IdentityEnv};
+pub use attestors::{Attestors, IdentityEnv, Profile};
 pub use chain::{Chain, ConnectionFacts, ConnectionProofs, Outcome};
 pub use error::IdentityError;
-pub use os::UnixPeer;
+pub use os::{UnixPeer, user_name};
 pub use token::jws::looks_like_token;
 
 /// A SHA-256 digest as the key of a proof.

@@ -7,6 +7,6 @@ mod process;
 #[cfg(target_os = "linux")]
 mod socket;
 
-pub(crate) use passwd::user_name;
+pub use passwd::user_name;
 pub(crate) use peer::PEERS_ARE_KNOWN;
 pub use peer::UnixPeer;

@@ -93,6 +93,13 @@ impl InjectionPlan {
         fields
     }
 
+    /// Whether the credential comes to stand in the URL: in its path, or in its query.
+    pub fn in_url(&self) -> bool {
+        !self.query.is_empty()
+            || !self.paths.is_empty()
+            || self.placeholders.iter().any(|placeholder| placeholder.query)
+    }
+
     /// Whether answers go through the echo guard.
     pub fn guards(&self) -> bool {
         self.guard

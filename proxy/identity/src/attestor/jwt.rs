@@ -64,6 +64,10 @@ impl Attestor for Jwt {
         self.conditions.attribute_names()
     }
 
+    fn identities(&self) -> Vec<String> {
+        vec![self.identity.pattern()]
+    }
+
     fn watched_files(&self) -> Vec<PathBuf> {
         let keys = match &self.keys {
             KeySource::File(keys) => Some(keys.file().path().to_owned()),

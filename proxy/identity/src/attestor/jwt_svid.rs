@@ -78,6 +78,10 @@ impl Attestor for JwtSvid {
         self.conditions.attribute_names()
     }
 
+    fn identities(&self) -> Vec<String> {
+        self.bundles.iter().map(|(domain, _)| format!("spiffe://{domain}/**")).collect()
+    }
+
     fn watched_files(&self) -> Vec<PathBuf> {
         self.bundles.iter().map(|(_, keys)| keys.file().path().to_owned()).collect()
     }

@@ -23,6 +23,8 @@ pub(crate) type Named = (Arc<str>, Arc<dyn Attestor>);
 struct Locality {
     name: Arc<str>,
     own: Own,
+    /// The name of `verify`.
+    verifier: Arc<str>,
     verify: Arc<dyn Attestor>,
     is_private: bool,
 }
@@ -82,8 +84,8 @@ pub(crate) fn take(
     }
     // In a pod loopback is the pod's own, unless it has the host's network.
     let is_private = loopback.map_or_else(|| verifier.1.is_of_pods(), |at| at.value);
-    let verify = verifier.1.clone();
-    Some(Arc::new(Locality { name: name.value.as_str().into(), own, verify, is_private }))
+    let (verifier, verify) = verifier.clone();
+    Some(Arc::new(Locality { name: name.value.as_str().into(), own, verifier, verify, is_private }))
 }
 
 fn take_verify<'o>(
@@ -126,6 +128,14 @@ impl Attestor for Locality {
 
     fn attribute_names(&self) -> Vec<Arc<str>> {
         self.verify.attribute_names()
+    }
+
+    fn identities(&self) -> Vec<String> {
+        self.verify.identities()
+    }
+
+    fn verifier(&self) -> Option<&Arc<str>> {
+        Some(&self.verifier)
     }
 
     fn reads_files(&self) -> bool {

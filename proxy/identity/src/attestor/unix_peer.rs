@@ -116,6 +116,10 @@ impl Attestor for UnixPeers {
         ["unix.uid", "unix.gid", "unix.pid", "unix.exe"].map(Arc::from).to_vec()
     }
 
+    fn identities(&self) -> Vec<String> {
+        vec![self.identity.pattern()]
+    }
+
     fn attest_peer(&self, peer: &UnixPeer) -> Verdict {
         self.attest(peer).into()
     }

@@ -89,6 +89,10 @@ impl Attestor for X509Svid {
         vec![SERIAL.into(), NOT_AFTER.into()]
     }
 
+    fn identities(&self) -> Vec<String> {
+        self.bundles.iter().map(|(domain, _)| format!("spiffe://{domain}/**")).collect()
+    }
+
     fn watched_files(&self) -> Vec<PathBuf> {
         let bundles = self.bundles.iter().map(|(_, bundle)| bundle.path());
         bundles.chain(self.lists.iter().map(Watched::path)).map(PathBuf::from).collect()

@@ -4,7 +4,7 @@
 ///
 /// Only there: a name service that answers over the network is no attested source, and asking it could block. The
 /// first entry counts, as for `getpwuid`.
-pub(crate) fn user_name(uid: u32) -> Option<String> {
+pub fn user_name(uid: u32) -> Option<String> {
     name_in(&std::fs::read_to_string("/etc/passwd").ok()?, uid)
 }
 

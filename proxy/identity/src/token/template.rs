@@ -50,6 +50,26 @@ impl<V> Template<V> {
         Ok(template)
     }
 
+    /// The IDs that it can make, at least, as a pattern of policy: `*` where a hole is in a segment, `**` from the last
+    /// one on, which takes several.
+    pub(crate) fn pattern(&self) -> String {
+        let mut text = String::new();
+        for (at, piece) in self.pieces.iter().enumerate() {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Hole { .. } if Some(at) == self.last_hole => {
+                    text.truncate(text.rfind('/').map_or(0, |slash| slash + 1));
+                    text.push_str("**");
+                    break;
+                }
+                Piece::Hole { .. } => text.push('*'),
+            }
+        }
+        let is_free = |segment: &str| segment.contains('*') && segment != "**";
+        let segments: Vec<&str> = text.split('/').map(|segment| if is_free(segment) { "*" } else { segment }).collect();
+        segments.join("/")
+    }
+
     /// The names in its braces.
     pub(crate) fn holes(&self) -> impl Iterator<Item = &V> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -112,6 +132,18 @@ mod tests {
 
     fn parse(text: &str) -> Result<Template<String>, String> {
         Template::parse(text, &TrustDomain::parse("acme").unwrap(), |name| Ok(name.to_owned()))
+    }
+
+    #[test]
+    fn the_pattern_has_every_id_that_can_be_made() {
+        for (text, pattern) in [
+            ("spiffe://acme/x", "spiffe://acme/x"),
+            ("spiffe://acme/x/{a}", "spiffe://acme/x/**"),
+            ("spiffe://acme/{a}/y/{b}", "spiffe://acme/*/y/**"),
+            ("spiffe://acme/ci-{a}/y-{b}-z/end", "spiffe://acme/*/**"),
+        ] {
+            assert_eq!(parse(text).unwrap().pattern(), pattern);
+        }
     }
 
     #[test]
