@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::client_body::ClientBody;
 use crate::trail::Ending;
 use crate::upstream::Lent;
+use crate::watch::Over;
 
 /// How often a waiting stream looks whether policy still allows it.
 const TICK: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub(crate) enum BodyError {
     Idle,
     #[error("policy no longer allows this stream")]
     Revoked,
+    #[error("an operator suspended what this stream uses")]
+    Suspended,
 }
 
 impl BodyError {
@@ -43,6 +46,16 @@ impl BodyError {
             Self::TooLarge => "body_too_large",
             Self::Idle => "idle_timeout",
             Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+impl From<Over> for BodyError {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Revoked => Self::Revoked,
+            Over::Suspended(_) => Self::Suspended,
         }
     }
 }
@@ -261,8 +274,8 @@ impl Passing {
             if self.ended {
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            if !self.ending.still_allowed() {
-                return Poll::Ready(Some(Err(BodyError::Revoked)));
+            if let Err(over) = self.ending.still_allowed(cx.waker()) {
+                return Poll::Ready(Some(Err(over)));
             }
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => self.take(frame),

@@ -3,15 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::refusal::Refusal;
 use crate::server::Core;
-use crate::watch::Watch;
+use crate::watch::{Over, Watch};
 
 /// A body that waits is polled at least this often by its own timer; one that was not is stalled.
 const UNWATCHED: Duration = Duration::from_secs(3);
+
+/// How long the body of a suspended exchange has to say so in its own stream; one whose client does not read is cut.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// One request between its sending and the end of its answer.
 pub(crate) struct Exchange {
@@ -20,7 +25,12 @@ pub(crate) struct Exchange {
     /// answer's head: until then the upload's idle time and the service's `response_timeout` hold.
     polled: Cell<Option<Instant>>,
     watch: RefCell<Watch>,
-    revoked: Cell<bool>,
+    /// Why it is not allowed any more, once that is known.
+    over: RefCell<Option<Over>>,
+    /// Whoever waits for the answer's head is told that it is over, …
+    ended: Notify,
+    /// … and so is the body, which hyper polls.
+    body: RefCell<Option<Waker>>,
     /// Ends the client's connection, which is the only way to end what nobody polls.
     kill: Rc<Notify>,
     /// Where it stands among the core's, to be given free when it ends.
@@ -63,7 +73,9 @@ impl Exchange {
             begun: Instant::now(),
             polled: Cell::new(None),
             watch: RefCell::new(watch),
-            revoked: Cell::new(false),
+            over: RefCell::default(),
+            ended: Notify::new(),
+            body: RefCell::default(),
             kill,
             place,
             places: places.clone(),
@@ -79,28 +91,87 @@ impl Exchange {
         self.polled.set(Some(Instant::now()));
     }
 
-    /// Whether policy still allows it; cheap unless something changed.
-    pub(crate) fn still_allowed(&self, core: &Core) -> bool {
-        if !self.revoked.get() && !self.watch.borrow_mut().holds(core) {
-            self.revoked.set(true);
+    /// Whether it may go on; cheap unless something changed. What is over stays over.
+    pub(crate) fn still_allowed(&self, core: &Core) -> Result<(), Over> {
+        let mut over = self.over.borrow_mut();
+        if over.is_none() {
+            *over = self.watch.borrow_mut().holds(core).err();
+            if let Some(Over::Suspended(suspension)) = &*over {
+                core.metrics.suspended(suspension.kind);
+            }
         }
-        !self.revoked.get()
+        over.clone().map_or(Ok(()), Err)
+    }
+
+    /// Why it was ended from outside.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over.borrow().clone()
+    }
+
+    /// Where the body is polled, to be woken when it is over.
+    pub(crate) fn waits(&self, waker: &Waker) {
+        let mut body = self.body.borrow_mut();
+        if !body.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *body = Some(waker.clone());
+        }
+    }
+
+    /// Does its part of the exchange, unless that is or becomes over; dropped in the middle, nothing more is sent.
+    pub(crate) async fn while_allowed<T>(
+        &self,
+        core: &Core,
+        part: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        // Made before the look, so that no end between the two is missed.
+        let ended = self.ended.notified();
+        self.still_allowed(core).map_err(|over| over.refusal())?;
+        tokio::select! {
+            done = part => done,
+            () = ended => Err(self.over().unwrap_or(Over::Revoked).refusal()),
+        }
+    }
+
+    fn end(&self) {
+        self.ended.notify_waiters();
+        if let Some(waker) = self.body.borrow_mut().take() {
+            waker.wake();
+        }
     }
 }
 
 impl Exchanges {
     /// Ends what stalls for longer than `limit`, and what is not allowed any more.
     pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
-        // Held while it is looked at, so that the places are not borrowed when the last holder lets go.
-        let live: Vec<Rc<Exchange>> = self.0.borrow().taken.iter().flatten().filter_map(Weak::upgrade).collect();
         let now = Instant::now();
-        for exchange in live {
+        for exchange in self.live() {
             let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
             let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.
-            if stalled || (!exchange.still_allowed(core) && unpolled >= UNWATCHED) {
+            if stalled || (exchange.still_allowed(core).is_err() && unpolled >= UNWATCHED) {
                 exchange.kill.notify_waiters();
             }
         }
+    }
+
+    /// Ends what uses something that is suspended, at once: each is told in its own stream, and what is still there
+    /// after a moment loses its connection.
+    pub(crate) async fn end_suspended(&self, core: &Core) {
+        let over = |exchange: &Rc<Exchange>| matches!(exchange.still_allowed(core), Err(Over::Suspended(_)));
+        let ending: Vec<Weak<Exchange>> =
+            self.live().into_iter().filter(over).inspect(|one| one.end()).map(|one| Rc::downgrade(&one)).collect();
+        if ending.is_empty() {
+            return;
+        }
+        tokio::time::sleep(LAST_WORD).await;
+        for exchange in ending.iter().filter_map(Weak::upgrade) {
+            // On HTTP/2 this ends the client's other streams too: with a window that it does not open, there is no
+            // other way to have it notice.
+            exchange.kill.notify_waiters();
+        }
+    }
+
+    /// Held while they are looked at, so that the places are not borrowed when the last holder lets go.
+    fn live(&self) -> Vec<Rc<Exchange>> {
+        self.0.borrow().taken.iter().flatten().filter_map(Weak::upgrade).collect()
     }
 }

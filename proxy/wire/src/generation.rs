@@ -23,6 +23,8 @@ use crate::trust::{self, TrustError, TrustRoots};
 pub struct Generation {
     /// Counts up from 1.
     pub number: u64,
+    /// The digest of the texts that it was compiled from.
+    pub configuration: Arc<str>,
     /// The compiled rules.
     pub policy: Policy,
     /// Leases and sources.
@@ -41,6 +43,11 @@ impl Generation {
     /// The listener of that name.
     pub(crate) fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.listeners.iter().find(|listener| &*listener.settings.name == name)
+    }
+
+    /// The listeners with `enforce = false`.
+    pub fn unenforced(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.listeners.iter().map(|listener| &listener.settings).filter(|it| it.unenforced.is_some()).map(|it| &it.name)
     }
 
     /// The hosts that the interception authority may speak for.
@@ -64,7 +71,7 @@ pub struct Listener {
 impl Listener {
     /// Resolves the attestors and checks what must not be combined.
     pub fn new(settings: ListenerSettings, attestors: &Attestors, out: &mut Diagnostics) -> Option<Arc<Self>> {
-        let key = format!("listener.{}.authenticate", settings.name);
+        let key = format!("{}.authenticate", settings.key);
         let chain = attestors.chain(&settings.authenticate, &key, out)?;
         let place = settings.authenticate.first().map_or(&settings.bind_location.location, |name| &name.location);
         if chain.takes_tokens() && settings.is_exposed_cleartext() {
@@ -116,7 +123,7 @@ impl Listener {
                         Some(Arc::new(config))
                     }
                     Err(error) => {
-                        let key = format!("listener.{}.tls", settings.name);
+                        let key = format!("{}.tls", settings.key);
                         let message = match error {
                             rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
                             error => format!("the certificate or key cannot be used: {error}"),

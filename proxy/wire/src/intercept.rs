@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_contract::Attested;
-use claviger_policy::Authority;
+use claviger_policy::{Authority, Principal};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -23,8 +23,10 @@ use crate::io::Stream;
 use crate::listener::{protocol_of, refused};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::{AuthenticateAt, Unmatched};
+use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
 use crate::upstream::dial_refusal;
+use crate::watch::Over;
 
 /// Answers a CONNECT of a forward listener.
 pub(crate) async fn handle(
@@ -61,7 +63,8 @@ async fn open(
         Some(connection.attest(generation, head, std::iter::empty()).await?.0)
     };
     if let Some(attested) = &attested {
-        trail.attested(attested);
+        trail.attested(attested, &generation.policy);
+        trail.unless_suspended(Using { principal: &attested.principal.id, service: None, credential: None })?;
     }
     if known {
         let token = match attested {
@@ -152,31 +155,44 @@ async fn tunnel(
     let sent = Rc::new(Sent::default());
     let mut ending = trail.ending(open, sent.clone());
     ending.answered(StatusCode::OK.as_u16());
-    let leave = Leave { authority, proof_ends: attested.proof.expires_at };
+    let mut answer = established();
+    ending.identify(answer.headers_mut());
+    let leave = Leave { authority, principal: attested.principal.clone(), proof_ends: attested.proof.expires_at };
     tokio::task::spawn_local(pass_untouched(connection.clone(), upstream, upgrade, sent, ending, leave));
-    Ok(established())
+    Ok(answer)
 }
 
 /// What a tunnel was allowed by.
 struct Leave {
     authority: Authority,
+    principal: Arc<Principal>,
     proof_ends: Option<i64>,
 }
 
 impl Leave {
-    /// Resolves when the proof has ended, or the configuration tunnels this host no longer.
-    async fn ends(&self, connection: &Connection) {
+    /// Resolves when the proof has ended, the caller is suspended, or the configuration tunnels this host no longer.
+    async fn ends(&self, connection: &Connection) -> Over {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
         let core = &connection.core;
+        let mut changes = core.suspended.changes();
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                // The publisher lives as long as the process.
+                _ = changes.changed() => {}
+            }
+            let using = Using { principal: &self.principal.id, service: None, credential: None };
+            if let Some(suspension) = core.suspended.find(using, || core.clock.now_ms()) {
+                core.metrics.suspended(suspension.kind);
+                return Over::Suspended(suspension);
+            }
             let generation = core.generation();
             let tunnels = connection
                 .listener_in(&generation)
                 .is_ok_and(|listener| listener.settings.unmatched == Unmatched::Tunnel);
             let proven = self.proof_ends.is_none_or(|ends| core.clock.now() < ends);
             if !tunnels || !proven || generation.policy.knows(&self.authority) {
-                return;
+                return Over::Revoked;
             }
         }
     }
@@ -197,7 +213,7 @@ async fn pass_untouched(
     let copied = tokio::select! {
         copied = tokio::io::copy_bidirectional(&mut client, &mut upstream) => copied,
         () = drained(&mut drain) => return ending.failed("drained"),
-        () = leave.ends(&connection) => return ending.failed("revoked"),
+        over = leave.ends(&connection) => return ending.failed(over.code()),
     };
     match copied {
         Ok((up, down)) => {

@@ -23,9 +23,11 @@ mod pipeline;
 pub mod preset;
 mod probe;
 mod refusal;
+mod request_id;
 mod resolve;
 mod server;
 mod settings;
+mod suspended;
 mod trail;
 mod trust;
 mod upstream;
@@ -34,13 +36,15 @@ mod watch;
 pub use address::{AddressGuard, AddressRefused};
 pub use authority::{InterceptionAuthority, InterceptionRoot};
 pub use generation::{Generation, Listener, Service};
+pub use listener::bind_unix;
 pub use metrics::Metrics;
 pub use outbound::ReqwestOutbound;
 pub use probe::{Verdict, probe};
 pub use refusal::{Refusal, RefusalCode};
 pub use resolve::Resolver;
-pub use server::{Server, ServerEnv, StartError};
+pub use server::{Server, ServerEnv, StartError, View};
 pub use settings::{
     AuthenticateAt, Bind, Check, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings, Unmatched,
 };
+pub use suspended::Suspended;
 pub use trust::{TrustError, TrustRoots};

@@ -45,9 +45,7 @@ pub(crate) fn bind(bind: &Bind, socket_mode: u32, cores: usize) -> io::Result<(B
             Ok((Bind::Tcp(actual), sockets))
         }
         Bind::Unix(file) => {
-            remove_stale(file)?;
-            let first = unix(file, socket_mode)?;
-            first.set_nonblocking(true)?;
+            let first = bind_unix(file, socket_mode)?;
             let mut sockets = Vec::new();
             for _ in 1..cores {
                 sockets.push(Bound::Unix(first.try_clone()?));
@@ -56,6 +54,17 @@ pub(crate) fn bind(bind: &Bind, socket_mode: u32, cores: usize) -> io::Result<(B
             Ok((bind.clone(), sockets))
         }
     }
+}
+
+/// Binds a Unix socket with these permission bits; one that a process left that died is replaced.
+///
+/// # Errors
+/// If another process listens there, the path is no socket's, or the system refuses.
+pub fn bind_unix(file: &std::path::Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    remove_stale(file)?;
+    let socket = unix(file, mode)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Bound under another name first, so that nobody connects before the mode is set.

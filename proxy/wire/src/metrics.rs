@@ -1,6 +1,7 @@
 //! Counters and timings for `/metrics`. Label values are written out by hand and come from closed
 //! sets or from configuration, never from requests.
 
+use claviger_contract::Suspendable;
 use claviger_contract::event::Finished;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -11,11 +12,13 @@ use crate::refusal::RefusalCode;
 pub struct Metrics {
     requests: IntCounterVec,
     refusals: IntCounterVec,
+    waived: IntCounterVec,
     duration: Histogram,
     first_byte: Histogram,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
     masked: IntCounter,
+    suspended: IntCounterVec,
     replayed: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) connections_refused: IntCounterVec,
@@ -44,6 +47,13 @@ impl Metrics {
                 Opts::new("claviger_refusals_total", "Requests that Claviger answered itself, by code"),
                 &["code"],
             )?,
+            waived: IntCounterVec::new(
+                Opts::new(
+                    "claviger_waived_total",
+                    "Requests that passed a listener with enforce = false, by the code that would have refused them",
+                ),
+                &["listener", "code"],
+            )?,
             duration: histogram(
                 "claviger_request_duration_seconds",
                 "From the head of a request to the end of its answer",
@@ -55,6 +65,13 @@ impl Metrics {
             request_bytes: IntCounter::new("claviger_request_body_bytes_total", "Bytes of bodies sent upstream")?,
             response_bytes: IntCounter::new("claviger_response_body_bytes_total", "Bytes of bodies passed back")?,
             masked: IntCounter::new("claviger_echoes_masked_total", "Injected values found in answers and masked")?,
+            suspended: IntCounterVec::new(
+                Opts::new(
+                    "claviger_suspended_requests_total",
+                    "Requests that a suspension refused or ended, by what is suspended",
+                ),
+                &["suspended"],
+            )?,
             replayed: IntCounter::new("claviger_replays_total", "Requests sent once more after a 401")?,
             connections: IntGauge::new("claviger_connections", "Open client connections")?,
             connections_refused: IntCounterVec::new(
@@ -64,11 +81,13 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.refusals.clone()))?;
+        registry.register(Box::new(metrics.waived.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.first_byte.clone()))?;
         registry.register(Box::new(metrics.request_bytes.clone()))?;
         registry.register(Box::new(metrics.response_bytes.clone()))?;
         registry.register(Box::new(metrics.masked.clone()))?;
+        registry.register(Box::new(metrics.suspended.clone()))?;
         registry.register(Box::new(metrics.replayed.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.connections_refused.clone()))?;
@@ -77,6 +96,15 @@ impl Metrics {
 
     pub(crate) fn refused(&self, code: RefusalCode) {
         self.refusals.with_label_values(&[code.as_str()]).inc();
+    }
+
+    /// A denial was not applied, at a listener of the configuration.
+    pub(crate) fn waived(&self, listener: &str, reason: &'static str) {
+        self.waived.with_label_values(&[listener, reason]).inc();
+    }
+
+    pub(crate) fn suspended(&self, kind: Suspendable) {
+        self.suspended.with_label_values(&[kind.as_str()]).inc();
     }
 
     pub(crate) fn finished(&self, finished: &Finished) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use claviger_contract::Attested;
-use claviger_credential::{Lease, LeaseAnswer, inject};
+use claviger_credential::{Lease, LeaseAnswer, inject, pass_as_sent};
 use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant, Target};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::Limits;
+use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
 use crate::upstream::Answered;
 use crate::watch::Watch;
@@ -62,14 +63,21 @@ async fn pass(
     let service = service_of(generation, &target)?;
     // Who asks. The proof may stand where the API key goes, so the service is known first.
     let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
-    trail.attested(&attested);
+    trail.attested(&attested, &generation.policy);
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
+    // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
+    trail.unless_suspended(Using {
+        principal: &attested.principal.id,
+        service: Some(&service.name),
+        credential: None,
+    })?;
     // What belongs to this hop ends here: neither policy nor injection sees what will not be sent.
     head::strip_request(&mut head.headers);
     head::strip_proof(&mut head.headers, attested.proof.token.as_ref());
     // May they. Facts of the body are read only if a rule asks for them.
     let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
-    let judged = decide(generation, trail, &bound, target, &head, &context, body).await?;
+    let judged = decide(connection, generation, trail, &bound, target, &head, &context, body).await?;
+    trail.unless_suspended(Using::granted(&judged.grant))?;
     let mut watch = Watch::new(connection, generation, &judged.grant, judged.facts, context, &attested);
     // The body first: a value that upstream may not know yet is for a request that can be sent once more.
     let sent = Rc::new(Sent::default());
@@ -84,7 +92,12 @@ async fn pass(
     // A body or a mint may have taken its time: what was allowed then must still be.
     trail.still_holds(&mut watch)?;
     let replay = Replay::keep(lease.as_ref(), &head, whole.as_ref(), streaming.as_ref());
-    let injected = inject(judged.grant, lease, &service.plan, head, whole).map_err(inject_refusal)?;
+    let injected = match judged.grant.is_as_sent() {
+        false => inject(judged.grant, lease, &service.plan, head, whole),
+        // No rule allows it, and the listener does not enforce: the client's own key stays, its proof does not.
+        true => pass_as_sent(judged.grant, &service.plan, head, whole, attested.proof.token.as_ref()),
+    };
+    let injected = injected.map_err(inject_refusal)?;
     // On record before anything goes out; with `ledger.required`, on disk.
     let open = trail.allow(injected.lease().map(|lease| lease.stamp().clone()))?;
     let committed = open.committed().await;
@@ -94,7 +107,8 @@ async fn pass(
     }
     ending.look_after(Exchange::begin(&connection.core, watch, connection.kill.clone()));
     let (pool, limits) = (&connection.core.pool, &generation.limits);
-    let mut answered = match pool.send(service, limits, injected, streaming, &sent).await {
+    let sending = pool.send(service, limits, injected, streaming, &sent);
+    let mut answered = match ending.while_allowed(sending).await {
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
     };
@@ -105,7 +119,8 @@ async fn pass(
     {
         ending.finished.replayed = true;
         ending.finished.served_version = Some(fresh.stamp().version.clone());
-        answered = match replay.run(connection, generation, service, answered, fresh, &sent).await {
+        let replaying = replay.run(connection, generation, service, answered, fresh, &sent);
+        answered = match ending.while_allowed(replaying).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
@@ -144,7 +159,9 @@ enum Unsent {
     Whole(Bytes),
 }
 
+#[allow(clippy::too_many_arguments, reason = "what a decision rests on, each from another stage")]
 async fn decide(
+    connection: &Connection,
     generation: &Generation,
     trail: &mut Trail,
     bound: &Bound,
@@ -153,7 +170,12 @@ async fn decide(
     context: &Context,
     body: ClientBody,
 ) -> Result<Judged, Refusal> {
-    let judged = match generation.policy.decide(bound, target, head.method.clone(), context) {
+    let (policy, method) = (&generation.policy, head.method.clone());
+    let decision = match &connection.listener_in(generation)?.settings.unenforced {
+        None => policy.decide(bound, target, method, context),
+        Some(unenforced) => policy.decide_unenforced(unenforced, bound, target, method, context),
+    };
+    let judged = match decision {
         Decision::Grant(grant) => Judged { grant, body: Unsent::Streaming(body), facts: None },
         Decision::Denied(denial) => return Err(trail.denied(denial)),
         Decision::Pending(pending) => {
@@ -312,6 +334,7 @@ fn answer(
     if let Some(guard) = &guard {
         ending.masked(mask_headers(guard, &mut head.headers));
     }
+    ending.identify(&mut head.headers);
     ending.answered(head.status.as_u16());
     head.version = http::Version::HTTP_11;
     let passing = Passing::new(incoming, guard, generation.limits.body_idle_timeout, ending, lent);

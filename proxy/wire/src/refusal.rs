@@ -5,14 +5,13 @@
 
 use bytes::Bytes;
 use claviger_contract::event::RequestId;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
+
+use crate::request_id::REQUEST_ID;
 
 /// Where the answers' `doc_url` points; the code is its fragment.
 const DOC_URL: &str = "https://github.com/claviger/claviger/blob/main/docs/errors.md";
-
-/// The header that carries the request id of every answer that Claviger itself makes.
-const REQUEST_ID: HeaderName = HeaderName::from_static("claviger-request-id");
 
 /// Stable codes. A code is never renamed: clients, alerts and documents rest on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +30,8 @@ pub enum RefusalCode {
     InvalidIdentity,
     /// Policy says no.
     Denied,
+    /// An operator stopped the caller, the service or the credential.
+    Suspended,
     /// The body is larger than allowed, or than policy may read.
     BodyTooLarge,
     /// The body could not be read.
@@ -71,6 +72,9 @@ impl RefusalCode {
             Self::NoIdentity => (S::UNAUTHORIZED, "no_identity", "the workload must prove who it is"),
             Self::InvalidIdentity => (S::UNAUTHORIZED, "invalid_identity", "the proof of identity does not hold"),
             Self::Denied => (S::FORBIDDEN, "denied", "policy does not allow this request"),
+            Self::Suspended => {
+                (S::FORBIDDEN, "suspended", "an operator has suspended this workload, service or credential")
+            }
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "the request body is too large"),
             Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "the request body could not be read"),
             Self::CredentialUnavailable => {

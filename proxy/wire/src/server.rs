@@ -22,8 +22,10 @@ use crate::exchange::Exchanges;
 use crate::generation::Generation;
 use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
+use crate::request_id::IdHeaders;
 use crate::resolve::Resolver;
 use crate::settings::Bind;
+use crate::suspended::Suspended;
 use crate::upstream::Pool;
 
 /// How often exchanges and idle upstream connections are looked through.
@@ -44,6 +46,8 @@ pub struct ServerEnv {
     pub resolver: Resolver,
     /// Counters.
     pub metrics: Metrics,
+    /// What is suspended.
+    pub suspended: Arc<Suspended>,
     /// How many data cores; at least one.
     pub cores: usize,
 }
@@ -122,6 +126,7 @@ impl Server {
                 clock: env.clock.clone(),
                 resolver: env.resolver.clone(),
                 metrics: env.metrics.clone(),
+                suspended: env.suspended.clone(),
                 drain: draining.clone(),
             };
             let runtime =
@@ -149,6 +154,11 @@ impl Server {
     /// The configuration in force.
     pub fn generation(&self) -> Arc<Generation> {
         self.shared.load_full()
+    }
+
+    /// For whoever only looks, also while the server drains.
+    pub fn view(&self) -> View {
+        View(self.shared.clone())
     }
 
     /// Puts a new configuration in force, all at once. If a new address cannot be bound the old one stays.
@@ -235,6 +245,23 @@ fn is(listener: &crate::generation::Listener, key: &(Arc<str>, Bind)) -> bool {
     listener.settings.name == key.0 && listener.settings.bind == key.1
 }
 
+/// The configuration in force, for whoever only looks.
+#[derive(Clone)]
+pub struct View(Arc<ArcSwap<Generation>>);
+
+impl View {
+    /// The configuration in force.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.0.load_full()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("View")
+    }
+}
+
 /// What crosses into a core's thread.
 struct Seed {
     index: usize,
@@ -244,6 +271,7 @@ struct Seed {
     clock: Arc<dyn Clock>,
     resolver: Resolver,
     metrics: Metrics,
+    suspended: Arc<Suspended>,
     drain: watch::Receiver<bool>,
 }
 
@@ -256,12 +284,14 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) exchanges: Exchanges,
+    pub(crate) ids: IdHeaders,
     /// Bytes of bodies that are held whole.
     pub(crate) buffered: Cell<usize>,
     /// Open requests by caller.
     pub(crate) callers: RefCell<HashMap<SpiffeId, u32>>,
     pub(crate) resolver: Resolver,
     pub(crate) metrics: Metrics,
+    pub(crate) suspended: Arc<Suspended>,
     pub(crate) drain: watch::Receiver<bool>,
     salt: u128,
     requests: Cell<u32>,
@@ -285,10 +315,12 @@ impl Core {
             clock: seed.clock,
             pool: Pool::new(seed.resolver.clone()),
             exchanges: Exchanges::default(),
+            ids: IdHeaders::default(),
             buffered: Cell::new(0),
             callers: RefCell::default(),
             resolver: seed.resolver,
             metrics: seed.metrics,
+            suspended: seed.suspended,
             drain: seed.drain,
             salt: u128::from(u64::from_be_bytes(salt) & 0xffff_ffff_ffff) << 32,
             requests: Cell::new(0),
@@ -343,24 +375,13 @@ impl Drop for CountedConnection {
 fn run_core(runtime: &tokio::runtime::Runtime, seed: Seed, mut inbox: mpsc::UnboundedReceiver<Listen>) {
     let local = LocalSet::new();
     let core = Core::new(seed);
-    let tending = core.clone();
+    let (tending, accepting) = (core.clone(), core.clone());
     runtime.block_on(local.run_until(async move {
-        let mut sweep = tokio::time::interval(SWEEP);
-        loop {
-            tokio::select! {
-                listen = inbox.recv() => match listen {
-                    Some(Listen { name, socket, closed }) => {
-                        tokio::task::spawn_local(listener::accept(tending.clone(), name, socket, closed));
-                    }
-                    None => break,
-                },
-                _ = sweep.tick() => {
-                    let generation = tending.generation();
-                    tending.pool.sweep(&generation.limits);
-                    tending.exchanges.sweep(&tending, generation.limits.body_idle_timeout);
-                    tending.connection_records.set(0);
-                }
-            }
+        // On the local set, so that both go on while the core drains.
+        tokio::task::spawn_local(sweep(tending.clone()));
+        tokio::task::spawn_local(suspend(tending));
+        while let Some(Listen { name, socket, closed }) = inbox.recv().await {
+            tokio::task::spawn_local(listener::accept(accepting.clone(), name, socket, closed));
         }
     }));
     // The server is draining: what is still open may end, but not for ever.
@@ -368,6 +389,28 @@ fn run_core(runtime: &tokio::runtime::Runtime, seed: Seed, mut inbox: mpsc::Unbo
     runtime.block_on(async {
         let _ = tokio::time::timeout(timeout, core.idle(local)).await;
     });
+}
+
+/// Looks through what is under way, for ever.
+async fn sweep(core: Rc<Core>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        let generation = core.generation();
+        core.pool.sweep(&generation.limits);
+        core.exchanges.sweep(&core, generation.limits.body_idle_timeout);
+        core.connection_records.set(0);
+    }
+}
+
+/// Ends what uses something that is suspended as soon as that is known, for ever.
+async fn suspend(core: Rc<Core>) {
+    let mut changes = core.suspended.changes();
+    while changes.changed().await.is_ok() {
+        let core = core.clone();
+        // A next change need not wait for the last word of what this one ends.
+        tokio::task::spawn_local(async move { core.exchanges.end_suspended(&core).await });
+    }
 }
 
 impl Core {

@@ -1,22 +1,27 @@
 //! What one request leaves behind: its two records, its metrics, and the answer if it is refused.
 
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Instant;
 
 use claviger_contract::Attested;
 use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, TraceId, Verdict};
 use claviger_ledger::{Open, Reservation};
-use claviger_policy::{Denial, Grant, SpiffeId, Target};
+use claviger_policy::{Denial, Effect, Grant, Policy, Reason, SpiffeId, Target};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
-use crate::body::{AnswerBody, Sent};
+use crate::body::{AnswerBody, BodyError, Sent};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::generation::Generation;
 use crate::refusal::{self, Challenge, Refusal, RefusalCode};
 use crate::server::Core;
-use crate::watch::Watch;
+use crate::suspended::Using;
+use crate::watch::{Over, Watch};
+
+/// The outcome of what nobody brought to its end.
+const ABORTED: &str = "aborted";
 
 /// Gathers what is known of a request while it is judged.
 pub(crate) struct Trail {
@@ -88,11 +93,22 @@ impl Trail {
 
     /// Refuses what was allowed when it was judged and is not any more.
     pub(crate) fn still_holds(&self, watch: &mut Watch) -> Result<(), Refusal> {
-        if watch.holds(&self.core) {
-            return Ok(());
+        watch.holds(&self.core).map_err(|over| self.over(&over))
+    }
+
+    /// Refuses what an operator has suspended, whatever policy says.
+    pub(crate) fn unless_suspended(&self, using: Using<'_>) -> Result<(), Refusal> {
+        match self.core.suspended.find(using, || self.core.clock.now_ms()) {
+            Some(suspension) => Err(self.over(&Over::Suspended(suspension))),
+            None => Ok(()),
         }
-        let detail = "the rule, the proof or the configuration changed before the request could be sent";
-        Err(Refusal::because(RefusalCode::Denied, "no_longer_allowed", detail))
+    }
+
+    fn over(&self, over: &Over) -> Refusal {
+        if let Over::Suspended(suspension) = over {
+            self.core.metrics.suspended(suspension.kind);
+        }
+        over.refusal()
     }
 
     /// The target was understood.
@@ -107,10 +123,11 @@ impl Trail {
         }
     }
 
-    /// The caller is known.
-    pub(crate) fn attested(&mut self, attested: &Attested) {
+    /// The caller is known; of its attributes only those that policy asks for are recorded.
+    pub(crate) fn attested(&mut self, attested: &Attested, policy: &Policy) {
         if let Some(decided) = &mut self.decided {
             decided.principal = Some(attested.principal.clone());
+            decided.asked = Some(policy.asked_attributes().clone());
         }
     }
 
@@ -143,7 +160,10 @@ impl Trail {
         if let Some(decided) = &mut self.decided {
             decided.service = denial.service;
             decided.rule = denial.rule.clone();
-            decided.observed = denial.observed.map(|observed| observed.rule);
+            if let Some(observed) = denial.observed {
+                decided.would = Some(would(observed.effect));
+                decided.observed = Some(observed.rule);
+            }
         }
         let detail = match denial.rule {
             Some(rule) => format!("rule `{rule}`"),
@@ -156,10 +176,22 @@ impl Trail {
     pub(crate) fn granted(&mut self, grant: &Grant) {
         if let Some(decided) = &mut self.decided {
             decided.host = Some(grant.target().authority().to_string().into());
-            decided.path = Some(grant.path_pattern().clone());
+            decided.path = Some(match grant.path_pattern() {
+                Some(pattern) => pattern.clone(),
+                None => grant.target().redacted_path().into(),
+            });
             decided.service = Some(grant.service().clone());
-            decided.rule = Some(grant.rule().clone());
-            decided.observed = grant.observed().map(|observed| observed.rule.clone());
+            decided.rule = grant.rule().cloned();
+            if let Some(observed) = grant.observed() {
+                decided.observed = Some(observed.rule.clone());
+                decided.would = Some(would(observed.effect));
+            }
+            if let Some(waived) = grant.waived() {
+                let reason = waived.reason.code();
+                self.core.metrics.waived(&decided.listener, reason);
+                decided.observed = Some(waived.rule.clone().unwrap_or_else(|| reason.into()));
+                decided.would = Some(reason);
+            }
         }
     }
 
@@ -183,7 +215,7 @@ impl Trail {
             finished: Finished {
                 id: self.id,
                 at_ms: 0,
-                code: "aborted",
+                code: ABORTED,
                 status: 0,
                 upstream_status: None,
                 duration_us: 0,
@@ -279,6 +311,11 @@ impl Ending {
         self.finished.first_byte_us = Some(micros(self.started));
     }
 
+    /// Writes the request's id into the head of its answer.
+    pub(crate) fn identify(&self, headers: &mut HeaderMap) {
+        self.core.ids.set(self.finished.id, headers);
+    }
+
     pub(crate) fn received(&mut self, bytes: u64) {
         self.finished.response_bytes += bytes;
     }
@@ -307,12 +344,20 @@ impl Ending {
         }
     }
 
-    /// Whether policy still allows what is streaming; cheap unless something changed.
-    pub(crate) fn still_allowed(&self) -> bool {
-        self.exchange.as_ref().is_none_or(|exchange| {
-            exchange.polled();
-            exchange.still_allowed(&self.core)
-        })
+    /// Whether what is streaming may go on; cheap unless something changed. `waker` is woken if it may not any more.
+    pub(crate) fn still_allowed(&self, waker: &Waker) -> Result<(), BodyError> {
+        let Some(exchange) = &self.exchange else { return Ok(()) };
+        exchange.polled();
+        exchange.waits(waker);
+        exchange.still_allowed(&self.core).map_err(BodyError::from)
+    }
+
+    /// Does a part of the exchange, unless it is or becomes over.
+    pub(crate) async fn while_allowed<T>(&self, part: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        match &self.exchange {
+            Some(exchange) => exchange.while_allowed(&self.core, part).await,
+            None => part.await,
+        }
     }
 }
 
@@ -320,6 +365,12 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
         let mut finished = self.finished.clone();
+        // Cut by the core, which is why nobody could say it here.
+        if finished.code == ABORTED
+            && let Some(over) = self.exchange.as_ref().and_then(|exchange| exchange.over())
+        {
+            finished.code = over.code();
+        }
         finished.at_ms = self.core.clock.now_ms();
         finished.duration_us = micros(self.started);
         finished.request_bytes = self.sent.bytes.get();
@@ -330,6 +381,15 @@ impl Drop for Ending {
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What the answer would have been, in the words of a record.
+fn would(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "allow",
+        Effect::Deny => Reason::DeniedByRule.code(),
+        Effect::Ambiguous => Reason::Ambiguous.code(),
+    }
 }
 
 /// The trace id of `traceparent` (W3C Trace Context §3.2): `00-<32 hex>-<16 hex>-<2 hex>`.

@@ -3,14 +3,46 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use claviger_contract::Attested;
+use claviger_contract::{Attested, Suspension};
 use claviger_identity::Chain;
-use claviger_policy::{BodyFacts, Bound, Context, Decision, Grant, Principal, Target};
+use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant, Principal, Target};
 use http::Method;
 
 use crate::connection::Connection;
 use crate::generation::Generation;
+use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
+use crate::suspended::Using;
+
+/// Why something that was allowed is not any more.
+#[derive(Clone, Debug)]
+pub(crate) enum Over {
+    /// The rule, the proof or the configuration changed.
+    Revoked,
+    /// An operator stopped what it uses.
+    Suspended(Arc<Suspension>),
+}
+
+impl Over {
+    /// What the client of a request that is not answered yet is told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Suspended(suspension) => Refusal::new(RefusalCode::Suspended, suspension.to_string()),
+            Self::Revoked => {
+                let detail = "the rule, the proof or the configuration changed before the request could be sent";
+                Refusal::because(RefusalCode::Denied, "no_longer_allowed", detail)
+            }
+        }
+    }
+
+    /// The code in the `finished` record of an answer that was ended.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Suspended(_) => RefusalCode::Suspended.as_str(),
+            Self::Revoked => "revoked",
+        }
+    }
+}
 
 /// Judges a request again after a reload, and when time could have changed the answer.
 pub(crate) struct Watch {
@@ -19,6 +51,9 @@ pub(crate) struct Watch {
     /// Of the generation that judged last, and its epoch then.
     chain: Option<(Arc<Chain>, u64)>,
     principal: Arc<Principal>,
+    service: Arc<str>,
+    /// What was injected, whichever credential a later generation would choose.
+    credential: Option<Arc<str>>,
     target: Target,
     method: Method,
     facts: Option<BodyFacts>,
@@ -43,6 +78,11 @@ impl Watch {
             attested: attested.clone(),
             chain: chain_of(connection, generation),
             principal: grant.principal().clone(),
+            service: grant.service().clone(),
+            credential: match grant.credential() {
+                CredentialUse::Named(name) => Some(name.clone()),
+                CredentialUse::None => None,
+            },
             target: grant.target().clone(),
             method: grant.method().clone(),
             facts,
@@ -53,8 +93,21 @@ impl Watch {
         }
     }
 
-    /// Whether the running configuration still allows it, and its proof still holds.
-    pub(crate) fn holds(&mut self, core: &Core) -> bool {
+    /// Whether nothing of it is suspended, the running configuration still allows it, and its proof still holds.
+    pub(crate) fn holds(&mut self, core: &Core) -> Result<(), Over> {
+        let using = Using {
+            principal: &self.principal.id,
+            service: Some(&self.service),
+            credential: self.credential.as_deref(),
+        };
+        match core.suspended.find(using, || core.clock.now_ms()) {
+            Some(suspension) => Err(Over::Suspended(suspension)),
+            None if self.is_allowed(core) => Ok(()),
+            None => Err(Over::Revoked),
+        }
+    }
+
+    fn is_allowed(&mut self, core: &Core) -> bool {
         let running = core.generation_number();
         let same =
             running == self.generation && self.chain.as_ref().is_none_or(|(chain, epoch)| chain.epoch() == *epoch);
@@ -86,7 +139,12 @@ impl Watch {
     }
 
     fn judge(&self, generation: &Generation, bound: &Bound) -> Option<Grant> {
-        match generation.policy.decide(bound, self.target.clone(), self.method.clone(), &self.context) {
+        let (policy, target, method) = (&generation.policy, self.target.clone(), self.method.clone());
+        let decision = match &self.connection.listener_in(generation).ok()?.settings.unenforced {
+            None => policy.decide(bound, target, method, &self.context),
+            Some(unenforced) => policy.decide_unenforced(unenforced, bound, target, method, &self.context),
+        };
+        match decision {
             Decision::Grant(grant) => Some(grant),
             // The body is gone; what was read of it stays known.
             Decision::Pending(pending) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use claviger_contract::outbound::take_networks;
 use claviger_contract::path;
+use claviger_policy::Unenforced;
 use claviger_policy::document::{Diagnostics, Located, Location, Table};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -75,6 +76,8 @@ pub struct ServerIdentity {
 pub struct ListenerSettings {
     /// X.
     pub name: Arc<str>,
+    /// `listener.X`, as errors name it.
+    pub key: String,
     /// Gateway or forward.
     pub mode: Mode,
     /// Where it listens.
@@ -95,6 +98,8 @@ pub struct ListenerSettings {
     pub tunnel_guard: AddressGuard,
     /// At most this many connections at a time and data core.
     pub connections_max: usize,
+    /// `enforce = false`: what policy would refuse is recorded, and passes.
+    pub unenforced: Option<Unenforced>,
 }
 
 impl ListenerSettings {
@@ -124,24 +129,15 @@ impl ListenerSettings {
         let bind_text = table.required_string("bind", out);
         let bind = bind_text.as_ref().and_then(|text| take_bind(text, table, out));
         let socket_mode = take_socket_mode(bind.as_ref(), table, out);
-        let authenticate = table.strings("authenticate", out).unwrap_or_default();
-        if authenticate.is_empty() {
-            out.error(table.location(), table.key_of("authenticate"), "a listener must name at least one attestor")
-                .help("write `authenticate = [\"NAME\"]`, where NAME stands in an `[attestor.NAME]` table");
-        }
+        let authenticate = take_authenticate(table, out);
         let words = [("connect", AuthenticateAt::Connect), ("request", AuthenticateAt::Request)];
         let authenticate_at = table.choice("authenticate_at", &words, out);
         let words = [("refuse", Unmatched::Refuse), ("tunnel", Unmatched::Tunnel)];
         let unmatched = table.choice("unmatched", &words, out);
-        // What is written as TLS and is wrong must not be taken for a listener without.
-        let tls = table.has("tls").then(|| {
-            let mut tls = table.table("tls", out)?;
-            let identity = take_server_identity(&mut tls, out);
-            tls.finish(out);
-            identity
-        });
+        let tls = take_tls(table, out);
         let tunnel_guard = AddressGuard::new(take_networks(table, "allow_addresses", out));
         let connections_max = table.integer("connections_max", 1..=1_000_000, out).map_or(10_000, |at| at.value);
+        let unenforced = Unenforced::take(table, out);
         let mode = mode?.value;
         if mode == Mode::Gateway {
             for (key, location) in [
@@ -155,6 +151,7 @@ impl ListenerSettings {
         }
         Some(Self {
             name: name.value.as_str().into(),
+            key: table.key().to_owned(),
             mode,
             bind: bind?,
             socket_mode,
@@ -168,6 +165,35 @@ impl ListenerSettings {
             unmatched: unmatched.map_or(Unmatched::Refuse, |at| at.value),
             tunnel_guard,
             connections_max: usize::try_from(connections_max).unwrap_or(10_000),
+            unenforced,
+        })
+    }
+
+    /// Takes a listener of the process itself, which carries no requests of workloads: `bind`, `socket_mode`,
+    /// `authenticate` and `tls`.
+    pub fn take_control(table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
+        let bind_text = table.required_string("bind", out);
+        let bind = bind_text.as_ref().and_then(|text| take_bind(text, table, out));
+        let socket_mode = take_socket_mode(bind.as_ref(), table, out);
+        let authenticate = take_authenticate(table, out);
+        let tls = take_tls(table, out);
+        Some(Self {
+            name: table.key().into(),
+            key: table.key().to_owned(),
+            mode: Mode::Gateway,
+            bind: bind?,
+            socket_mode,
+            bind_location: bind_text?,
+            authenticate,
+            authenticate_at: AuthenticateAt::Connect,
+            tls: match tls {
+                None => None,
+                Some(identity) => Some(identity?),
+            },
+            unmatched: Unmatched::Refuse,
+            tunnel_guard: AddressGuard::new(Vec::new()),
+            connections_max: 64,
+            unenforced: None,
         })
     }
 
@@ -207,6 +233,26 @@ fn take_bind(text: &Located<String>, table: &Table, out: &mut Diagnostics) -> Op
             None
         }
     }
+}
+
+/// The attestors, at least one.
+fn take_authenticate(table: &mut Table, out: &mut Diagnostics) -> Vec<Located<String>> {
+    let authenticate = table.strings("authenticate", out).unwrap_or_default();
+    if authenticate.is_empty() {
+        out.error(table.location(), table.key_of("authenticate"), "a listener must name at least one attestor")
+            .help("write `authenticate = [\"NAME\"]`, where NAME stands in an `[attestor.NAME]` table");
+    }
+    authenticate
+}
+
+/// What is written as TLS and is wrong (`Some(None)`) must not be taken for a listener without.
+fn take_tls(table: &mut Table, out: &mut Diagnostics) -> Option<Option<ServerIdentity>> {
+    table.has("tls").then(|| {
+        let mut tls = table.table("tls", out)?;
+        let identity = take_server_identity(&mut tls, out);
+        tls.finish(out);
+        identity
+    })
 }
 
 /// Octal permission bits; only the owner may connect unless the file says otherwise.
