@@ -23,6 +23,7 @@ pub struct Team {
     credentials: Vec<Located<String>>,
     priority_max: i64,
     frozen: bool,
+    settled: bool,
 }
 
 impl Team {
@@ -51,12 +52,12 @@ impl Team {
             credentials,
             priority_max,
             frozen: false,
+            settled: false,
         })
     }
 
-    /// Teams of one installation have no identity in common. `false`: two have, which is in `out`.
-    pub fn are_apart(teams: &[Self], out: &mut Diagnostics) -> bool {
-        let mut apart = true;
+    /// Teams of one installation have no identity in common.
+    pub fn are_apart(teams: &[Self], out: &mut Diagnostics) {
         for (at, team) in teams.iter().enumerate() {
             for other in teams.iter().take(at) {
                 let mut pairs = team.identities.iter().flat_map(|mine| other.identities.iter().map(move |t| (mine, t)));
@@ -65,11 +66,9 @@ impl Team {
                         format!("`{id}` would be of this team and of team `{}` ({})", other.name, other.location);
                     out.error(&team.location, format!("team.{}.identities", team.name), message)
                         .help("give each identity to one team, so that no team can concern another");
-                    apart = false;
                 }
             }
         }
-        apart
     }
 
     /// The same team without what its files say: whoever is of it is denied.
@@ -78,6 +77,17 @@ impl Team {
     #[must_use]
     pub fn freeze(self) -> Self {
         Self { frozen: true, ..self }
+    }
+
+    /// The same team with files that have been in force: a tie of theirs is no error of the team now, since the
+    /// platform's rules changed. Requests of both are denied as ambiguous.
+    #[must_use]
+    pub fn settle(self) -> Self {
+        Self { settled: true, ..self }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// `[team.NAME]`.

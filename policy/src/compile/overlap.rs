@@ -149,7 +149,12 @@ fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: 
         want(second),
     );
     let help = "give one of them a higher `priority`, or narrow one of them";
+    let is_settled = |team: &crate::Team| team.is_settled() && b.location.team() == Some(team.name());
     match request {
+        Some(request) if data.teams.iter().any(is_settled) => {
+            let message = format!("{pair}, and both match {request}, which is denied as ambiguous");
+            out.warning(&b.location, key, message).code(Code::Ambiguous).help(help)
+        }
         Some(request) => out.error(&b.location, key, format!("{pair}, and both match {request}")).help(help),
         None => {
             let message = format!("{pair}; a request that both match would be denied as ambiguous");

@@ -100,6 +100,11 @@ impl Diagnostics {
         self.found.is_empty()
     }
 
+    /// Keeps those findings only.
+    pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
+        self.found.retain(keep);
+    }
+
     /// Adds all of `other`.
     pub fn append(&mut self, mut other: Diagnostics) {
         self.found.append(&mut other.found);

@@ -10,13 +10,15 @@ mod files;
 mod format;
 mod keys;
 mod pattern;
-pub(crate) mod schema;
 mod probing;
+pub(crate) mod schema;
 mod services;
+mod standing;
+mod teams;
 mod texts;
 pub(crate) mod trust;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,27 +26,37 @@ use claviger_contract::{Clock, EventSink, Outbound};
 use claviger_credential::{BoundHost, CredentialEnv, Credentials};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
+use claviger_policy::analyze::Suppression;
 use claviger_policy::document::{self, Diagnostics, Located, Table};
-use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_with};
+use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
     Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
 };
 
-use crate::admin::AdminSettings;
+use crate::admin::{Access, AdminSettings};
+use crate::analyze::Surface;
 
 pub(crate) use at_start::AtStart;
 pub(crate) use discover::{Source, default_state_dir, discover, in_project, project_file};
 pub(crate) use effective::{Effective, Leaf};
-pub(crate) use files::{Files, files};
+pub(crate) use files::{Files, More, TeamFiles, files};
 pub(crate) use format::format;
+pub(crate) use pattern::Pattern;
 pub(crate) use probing::{Probing, Use};
+pub(crate) use standing::{Load, Standing, TeamState};
+pub(crate) use teams::{Stand, Stands};
 pub(crate) use texts::Texts;
 
-/// A file that was read; its parts are taken out of it step by step.
+/// A configuration that was read; its parts are taken out of it step by step.
 pub(crate) struct Draft {
+    /// What the platform's files say.
     root: Table,
-    /// The file.
-    pub(crate) path: PathBuf,
+    /// What teams say, and within which bounds.
+    pub(crate) teams: BTreeMap<Arc<str>, TeamFiles>,
+    files: Vec<PathBuf>,
+    patterns: Vec<Pattern>,
+    /// Of all its texts: a record of a generation says by it which configuration was in force.
+    pub(crate) digest: Arc<str>,
     /// The name of the trust domain.
     pub(crate) trust_domain: Option<TrustDomain>,
     /// Where sealed secrets, authorities and the ledger live.
@@ -55,6 +67,8 @@ pub(crate) struct Draft {
     pub(crate) admin: AdminSettings,
     /// Where the keys stand that a process reads once.
     places: at_start::Places,
+    /// Whether a `[[test]]` that fails is no error: for whoever runs them itself.
+    pub(crate) untested: bool,
 }
 
 /// What compiling a configuration needs from the process.
@@ -70,12 +84,19 @@ pub(crate) struct Env {
 pub(crate) struct Compiled {
     pub(crate) generation: Generation,
     pub(crate) attestors: Attestors,
+    /// Who may administer from afar.
+    pub(crate) access: Access,
     pub(crate) watched: Vec<PathBuf>,
+    /// Where files may come to lie that belong to it.
+    pub(crate) patterns: Vec<Pattern>,
+    /// What only `analyze` looks at.
+    pub(crate) surface: Surface,
+    pub(crate) suppressions: Vec<Suppression>,
 }
 
 /// The files of a configuration, if they may be used; what is wrong with them is in `out`.
 pub(crate) fn files_of(source: &Source, out: &mut Diagnostics) -> Option<Files> {
-    let (mut texts, mut found) = (Texts::default(), Diagnostics::default());
+    let (mut texts, mut found) = (Texts::of(source), Diagnostics::default());
     let files = files(source.path(), &mut texts, &mut found);
     // What is wrong with a file that may not be used is nobody's business.
     trust::admit(source, files.as_ref(), &mut texts, out)?;
@@ -85,13 +106,24 @@ pub(crate) fn files_of(source: &Source, out: &mut Diagnostics) -> Option<Files> 
 
 /// Reads a file and takes what concerns the process as a whole.
 pub(crate) fn read(source: &Source, out: &mut Diagnostics) -> Option<Draft> {
-    let Files { root, teams, patterns, .. } = files_of(source, out)?;
-    let mut root = root?;
-    for (name, team) in &teams {
-        out.append(team.found.clone());
-        out.error(&team.location, format!("team.{name}"), "teams are not supported yet").help("leave the table out");
+    read_with(source, None, out)
+}
+
+/// As [`read`], with tables that no file holds yet.
+pub(crate) fn read_with(source: &Source, more: Option<&More>, out: &mut Diagnostics) -> Option<Draft> {
+    let mut files = files_of(source, out)?;
+    if let Some(more) = more {
+        files.add(more, out);
     }
-    root = files::join(root, teams.values().flat_map(|team| &team.files), out);
+    draft(&files, out)
+}
+
+/// Takes what concerns the process as a whole out of files that were read.
+pub(crate) fn draft(files: &Files, out: &mut Diagnostics) -> Option<Draft> {
+    let digest = files.digest().into();
+    let watched = files.iter().map(|file| file.path.clone()).collect();
+    let (teams, patterns) = (files.teams.clone(), files.patterns.clone());
+    let mut root = files.root.clone()?;
     let places = at_start::Places::of(&root);
     if !root.has("version") {
         root.missing("version", out).help("write `version = 1`");
@@ -111,31 +143,59 @@ pub(crate) fn read(source: &Source, out: &mut Diagnostics) -> Option<Draft> {
     };
     let ledger = LedgerSettings::take(&mut root, &state_dir, out);
     let admin = AdminSettings::take(&mut root, &state_dir, out);
-    Some(Draft { root, path: source.path().to_owned(), trust_domain, state_dir, ledger, admin, places })
+    Some(Draft {
+        root,
+        teams,
+        files: watched,
+        patterns,
+        digest,
+        trust_domain,
+        state_dir,
+        ledger,
+        admin,
+        places,
+        untested: false,
+    })
 }
 
 impl Draft {
     /// Compiles everything. All findings go to `out`; `None` if there is an error among them.
     pub(crate) fn compile(
-        mut self,
+        self,
         env: &Env,
         number: u64,
         interception: impl FnOnce() -> Result<InterceptionRoot, String>,
         previous: Option<&Generation>,
         out: &mut Diagnostics,
     ) -> Option<Compiled> {
-        let root = &mut self.root;
-        let limits = Limits::take(root, out);
-        let listener_settings = take_listeners(root, self.admin.bind.as_ref(), out);
-        let (services, shorthands) = services::take(root, out);
+        self.compile_with(&Stands::new(), env, number, interception, previous, out)
+    }
+
+    /// As [`compile`](Self::compile), where not every team stands by the files that lie there now.
+    pub(crate) fn compile_with(
+        mut self,
+        stands: &Stands,
+        env: &Env,
+        number: u64,
+        interception: impl FnOnce() -> Result<InterceptionRoot, String>,
+        previous: Option<&Generation>,
+        out: &mut Diagnostics,
+    ) -> Option<Compiled> {
+        let limits = Limits::take(&mut self.root, out);
+        let suppressions = Suppression::take(&mut self.root, out);
+        let listener_settings = take_listeners(&mut self.root, &self.admin, out);
+        let AdminSettings { remote, roles, .. } = self.admin;
+        let (services, shorthands) = services::take(&mut self.root, out);
         let Some(trust_domain) = self.trust_domain else {
             // Nobody has an identity without it, but a misspelt key of the root is named.
             for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test"] {
-                root.take(key);
+                self.root.take(key);
             }
             self.root.finish(out);
             return None;
         };
+        let (mut joined, teams) = teams::take(self.root, &self.teams, stands, &trust_domain, &services, out);
+        let root = &mut joined;
         let identity = IdentityEnv {
             trust_domain: trust_domain.clone(),
             outbound: env.outbound.clone(),
@@ -149,27 +209,43 @@ impl Draft {
             clock: env.clock.clone(),
             events: env.events.clone(),
             runtime: env.control.clone(),
+            teams: teams.scopes,
         };
         let leases = previous.map(|generation| &generation.credentials);
         let credentials = Credentials::take(root, shorthands, &credential_env, leases, out);
+        let surface = Surface {
+            services: services.iter().map(services::ServiceParts::surface).collect(),
+            admin: self.admin.bind.clone(),
+        };
         let routes: Vec<ServiceRoute> = services.iter().map(|parts| parts.route.clone()).collect();
-        let inputs =
-            Inputs { trust_domain, services: routes.clone(), credentials: credentials.facts(), generation: number };
+        let inputs = Inputs {
+            trust_domain,
+            services: routes.clone(),
+            credentials: credentials.facts(),
+            teams: teams.bounds,
+            generation: number,
+        };
         let check = |policy: &Policy, out: &mut Diagnostics| {
             asked::attestors(policy, &attestors, out);
             asked::fields(policy, &services, &credentials, out);
+            roles.check(policy, out);
         };
-        let policy = compile_with(root, inputs, check, out);
-        let mut watched = vec![self.path.clone()];
+        let policy = if self.untested {
+            compile_untested(root, inputs, check, out)
+        } else {
+            compile_with(root, inputs, check, out)
+        };
+        let mut watched = self.files;
         watched.extend(attestors.watched_files());
         watched.extend(services.iter().filter_map(|parts| parts.settings.ca_file.clone()));
-        for settings in &listener_settings {
+        for settings in listener_settings.iter().chain(&remote) {
             watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
         }
         let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let listeners: Vec<_> =
             listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
-        self.root.finish(out);
+        let access = Access::new(remote, roles, policy.as_ref(), &attestors, out);
+        joined.finish(out);
         if out.has_errors() {
             return None;
         }
@@ -189,22 +265,35 @@ impl Draft {
         let interception = interception
             .map_err(|error| out.error_nowhere(format!("failed to make the interception authority: {error}")).clone())
             .ok()?;
-        let generation = Generation { number, policy: policy?, credentials, services, listeners, interception, limits };
-        Some(Compiled { generation, attestors, watched })
+        let generation = Generation {
+            number,
+            configuration: self.digest,
+            policy: policy?,
+            credentials,
+            services,
+            listeners,
+            interception,
+            limits,
+        };
+        Some(Compiled {
+            generation,
+            attestors,
+            access: access?,
+            watched,
+            patterns: self.patterns,
+            surface,
+            suppressions,
+        })
     }
 }
 
-fn take_listeners(
-    root: &mut Table,
-    admin: Option<&Located<SocketAddr>>,
-    out: &mut Diagnostics,
-) -> Vec<ListenerSettings> {
+fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics) -> Vec<ListenerSettings> {
     let listeners = ListenerSettings::take_all(root, out);
-    if let Some(admin) = admin
-        && let Some(other) = listeners.iter().find(|listener| listener.bind.conflicts(&Bind::Tcp(admin.value)))
-    {
-        let message = format!("`{}` is bound by listener `{}` already", admin.value, other.name);
-        out.error(&admin.location, "admin.bind", message).help("give it a port of its own");
+    for (key, bind, place) in admin.addresses() {
+        if let Some(other) = listeners.iter().find(|listener| listener.bind.conflicts(&bind)) {
+            let message = format!("`{bind}` is bound by listener `{}` already", other.name);
+            out.error(&place, key, message).help("give it a port of its own");
+        }
     }
     if root.names_of("listener").is_empty() {
         out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
@@ -214,6 +303,11 @@ fn take_listeners(
 }
 
 impl Draft {
+    /// The names that are written in tables of this kind, as `service`; those of teams not among them.
+    pub(crate) fn names_of(&self, key: &str) -> &[String] {
+        self.root.names_of(key)
+    }
+
     /// The ledger's file, if it writes one.
     pub(crate) fn ledger_file(&self) -> Option<PathBuf> {
         self.ledger.sinks.contains(&claviger_ledger::Sink::File).then(|| self.ledger.path.clone())

@@ -14,9 +14,9 @@ use crate::cache::Keeper;
 use crate::digest::Digest;
 use crate::guard;
 use crate::lease::ONLY_FIELD;
+use crate::reference::SecretReference;
 use crate::settings::{self, CredentialSettings};
 use crate::source::SourceEnv;
-use crate::reference::SecretReference;
 use crate::store::{Candidate, StoreEnv, Stores};
 use crate::{CredentialError, Lease, LeaseAnswer, TeamScope};
 

@@ -149,6 +149,7 @@ impl World {
             clock: self.clock.clone(),
             events: self.events.clone(),
             runtime: tokio::runtime::Handle::current(),
+            teams: Vec::new(),
         }
     }
 

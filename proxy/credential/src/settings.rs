@@ -2,10 +2,10 @@
 
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
-use crate::ServiceSecret;
 use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{Digest, Digester};
 use crate::source::{self, KINDS, SourceEnv, Taken};
+use crate::{ServiceSecret, TeamScope};
 
 /// A credential as configured, with its source made.
 #[derive(Debug)]
@@ -64,9 +64,13 @@ fn take_one(
         };
         return None;
     };
+    let team = TeamScope::of(&name.location, &env.env.teams).ok()?;
+    if team.is_some_and(|team| !team.check_kind(&kind, &table.key_of("kind"), out)) {
+        return None;
+    }
     // For people only.
     table.string("description", out);
-    let hosts = take_hosts(&mut table, out);
+    let hosts = take_hosts(&mut table, team, out);
     let taken = take(&mut table, env, out);
     let (place, key) = (table.location().clone(), table.key_of("hosts"));
     table.finish(out);
@@ -83,7 +87,11 @@ fn take_shorthand(secret: ServiceSecret, env: &SourceEnv<'_>, out: &mut Diagnost
 }
 
 /// `hosts` in the file, with the place of the list; `Err` if there is an error in it.
-fn take_hosts(table: &mut Table, out: &mut Diagnostics) -> Result<Option<Located<Vec<BoundHost>>>, ()> {
+fn take_hosts(
+    table: &mut Table,
+    team: Option<&TeamScope>,
+    out: &mut Diagnostics,
+) -> Result<Option<Located<Vec<BoundHost>>>, ()> {
     let key = table.key_of("hosts");
     let written = table.has("hosts");
     let place = table.location().clone();
@@ -98,10 +106,13 @@ fn take_hosts(table: &mut Table, out: &mut Diagnostics) -> Result<Option<Located
         return Err(());
     };
     let location = first.location.clone();
-    let parse = |text: &Located<String>| {
-        BoundHost::parse(&text.value).map_err(|error| {
+    let parse = |text: &Located<String>| match BoundHost::parse(&text.value) {
+        Ok(host) if team.is_some_and(|team| !team.check_host(&host, &text.location, &key, out)) => Err(()),
+        Ok(host) => Ok(host),
+        Err(error) => {
             out.error(&text.location, key.clone(), error.to_string());
-        })
+            Err(())
+        }
     };
     // Collected in two steps, so that every wrong host is reported.
     let parsed: Vec<_> = texts.iter().map(parse).collect();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use claviger_credential::Credentials;
 use claviger_identity::Attestors;
-use claviger_policy::document::{self, Diagnostics};
+use claviger_policy::document::{self, Diagnostic, Diagnostics};
 use claviger_policy::{Policy, Wanted};
 
 use super::services::ServiceParts;
@@ -83,14 +83,29 @@ pub(super) fn fields(policy: &Policy, services: &[ServiceParts], credentials: &C
                     format!("name one of `{}` with `from`", known.join("`, `")),
                 ),
             };
-            out.error(parts.route.location(), format!("service.{service}.inject"), message).help(help);
+            wrong(policy, rule, parts, "inject", message, out).help(help);
         }
         let is_short = |field: &Option<&str>| credentials.is_too_short(credential, *field);
         if parts.plan.guards() && parts.plan.fields().iter().any(is_short) {
             let message = format!("the value of credential `{credential}` is too short to be found in answers");
-            out.error(parts.route.location(), format!("service.{service}.guard"), message).help(
+            wrong(policy, rule, parts, "guard", message, out).help(
                 "use a value of at least 12 bytes; where it is known never to be reflected, write `guard = false`",
             );
         }
+    }
+}
+
+/// Stands at the service, unless a team's rule brought the two together: then at that rule, since the team is to blame.
+fn wrong<'d>(
+    policy: &Policy,
+    rule: &str,
+    parts: &ServiceParts,
+    key: &str,
+    message: String,
+    out: &'d mut Diagnostics,
+) -> &'d mut Diagnostic {
+    match policy.place_of_rule(rule).filter(|place| place.team().is_some()) {
+        Some(place) => out.error(place, format!("allow.{}", rule.rsplit('/').next().unwrap_or(rule)), message),
+        None => out.error(parts.route.location(), format!("service.{}.{key}", parts.route.name()), message),
     }
 }

@@ -94,7 +94,7 @@ impl Effective {
         let (Some(root), Some(main)) = (files.root.clone(), files.iter().next()) else { return Ok(None) };
         // What is wrong with them is for `check` to say.
         let mut unsaid = Diagnostics::default();
-        let tree = join(root, files.teams.values().flat_map(|team| &team.files), &mut unsaid);
+        let tree = join(root, files.teams.values().flat_map(|team| &team.files).map(|file| (file, true)), &mut unsaid);
         let folder = main.path.parent().map(Path::to_owned).unwrap_or_default();
         let mut all = Self { folder, main: main.source.name().to_owned(), sections: Vec::new() };
         all.add_root(tree, keys);
@@ -307,7 +307,7 @@ fn node(item: Item, key: Option<&'static Key>, keys: &'static Keys) -> Node {
         (Shape::Value(is), _) => typed(item, &|_| None, Some(is)),
         (Shape::Map(is), Value::Table(_)) => typed(item, &|_| None, Some(is)),
         (Shape::Map(_), _) => typed(item, &|_| None, key.or.as_deref()),
-        (Shape::Table(of), _) => typed(item, &|name| keys.table(of)?.get(name), None),
+        (Shape::Table(of), _) => typed(item, &|name| keys.table(of)?.get(name), key.or.as_deref()),
         (Shape::OneOf(_), Value::Array(_)) => match item.value {
             Value::Array(items) => Node::List(items.into_iter().map(|item| node(item, Some(key), keys)).collect()),
             _ => Node::List(Vec::new()),

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use claviger_policy::document::{self, Diagnostics, Located, Location, Merge, SourceFile, Table, nearest};
 
 use super::pattern::Pattern;
-use super::texts::Texts;
+use super::texts::{self, Texts};
 
 /// The root keys of an included file: every table that is keyed by name, and the tests.
 const INCLUDED: &[&str] =
     &["listener", "attestor", "store", "service", "credential", "schedule", "workload", "allow", "deny", "team"];
 /// What a team's file may say.
 const OF_TEAMS: &[&str] = &["workload", "credential", "allow", "deny"];
-const LISTS: &[&str] = &["test"];
+const LISTS: &[&str] = &["test", "suppress"];
 /// What is said once for a whole process or installation.
 const MAIN_ONLY: &[&str] = &["trust_domain", "state_dir", "include", "limits", "ledger", "admin"];
 
@@ -64,7 +64,7 @@ pub(crate) struct TeamFiles {
 }
 
 /// Every file that belongs to a configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// The main file, then those that are included, in order.
     platform: Vec<ConfigFile>,
@@ -75,6 +75,14 @@ pub(crate) struct Files {
     pub(crate) patterns: Vec<Pattern>,
 }
 
+impl TeamFiles {
+    /// Whether the files lie where those did, and say the same.
+    pub(super) fn is_as(&self, others: &[ConfigFile]) -> bool {
+        let same = |(a, b): (&ConfigFile, &ConfigFile)| a.path == b.path && a.source.text() == b.source.text();
+        self.files.len() == others.len() && self.files.iter().zip(others).all(same)
+    }
+}
+
 impl ConfigFile {
     /// What it says, less `include`; `None`: it is not TOML.
     pub(crate) fn tree(&self) -> Option<&Table> {
@@ -82,7 +90,42 @@ impl ConfigFile {
     }
 }
 
+/// Tables that no file holds yet, and into whose file they belong.
+#[derive(Clone, Debug)]
+pub(crate) struct More {
+    /// TOML.
+    pub(crate) text: String,
+    /// `None`: the platform's.
+    pub(crate) team: Option<Arc<str>>,
+}
+
 impl Files {
+    /// Of all texts, in order, in hex. Where they lie does not matter.
+    pub(crate) fn digest(&self) -> String {
+        let each: String = self.iter().map(|file| texts::hex(file.source.text().as_bytes())).collect();
+        texts::hex(each.as_bytes())
+    }
+
+    /// Adds tables as if a file of their owner held them.
+    pub(crate) fn add(&mut self, more: &More, out: &mut Diagnostics) {
+        let (name, text) = ("suggestion".to_owned(), more.text.clone());
+        let Some(team) = &more.team else {
+            let tree = document::parse(&SourceFile::new(name, text), out);
+            self.root = self.root.take().zip(tree).map(|(root, mut tree)| {
+                let mut merge = Merge::new(root, INCLUDED);
+                merge.add(&mut tree, INCLUDED, LISTS, out);
+                finish(tree, INCLUDED, out);
+                merge.finish()
+            });
+            return;
+        };
+        if let Some(files) = self.teams.get_mut(team) {
+            let source = SourceFile::of_team(name, text, team.clone());
+            let tree = document::parse(&source, &mut files.found);
+            files.files.push(ConfigFile { role: Role::Team(team.clone()), path: PathBuf::new(), source, tree });
+        }
+    }
+
     /// Every file, the main one first, the teams' last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ConfigFile> {
         self.platform.iter().chain(self.teams.values().flat_map(|team| &team.files))
@@ -119,8 +162,7 @@ pub(crate) fn files(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Op
         finish(tree, INCLUDED, out);
     }
     let mut root = merge.finish();
-    let teams = if root.has("team") { root.named_tables("team", out) } else { Vec::new() };
-    for (name, table) in teams {
+    for (name, table) in root.named_tables("team", out) {
         read_team(name, table, &mut files, texts, out);
     }
     one_owner(&files, out);
@@ -128,13 +170,20 @@ pub(crate) fn files(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Op
     Some(files)
 }
 
-/// The root that the platform's files and these files of teams make together. Findings go to `out`.
-pub(crate) fn join<'t>(root: Table, teams: impl IntoIterator<Item = &'t ConfigFile>, out: &mut Diagnostics) -> Table {
+/// Puts what files of teams say into the root of the platform. `tested`: their tests too.
+pub(super) fn join<'t>(
+    root: Table,
+    files: impl IntoIterator<Item = (&'t ConfigFile, bool)>,
+    out: &mut Diagnostics,
+) -> Table {
     let mut merge = Merge::new(root, OF_TEAMS);
-    for file in teams {
+    for (file, tested) in files {
         let Some(tree) = &file.tree else { continue };
         let mut tree = tree.clone();
         check_version(&mut tree, out);
+        if !tested {
+            LISTS.iter().for_each(|list| drop(tree.take(list)));
+        }
         merge.add(&mut tree, OF_TEAMS, LISTS, out);
         finish(tree, OF_TEAMS, out);
     }
@@ -312,7 +361,8 @@ fn finish(rest: Table, known: &[&str], out: &mut Diagnostics) {
             && INCLUDED.iter().chain(LISTS).chain(MAIN_ONLY).any(|key| is_known(&key))
         {
             let message = format!("a file of team `{team}` may not say this");
-            out.error(&name.location, item.key, message).help("it may hold workload, credential, allow, deny and test");
+            out.error(&name.location, item.key, message)
+                .help("it may hold workload, credential, allow, deny, test and suppress");
         } else if MAIN_ONLY.iter().any(|key| is_known(&key)) {
             out.error(&name.location, item.key, "this may stand in the main file only")
                 .help("move it there; an included file holds tables that have names, and tests");

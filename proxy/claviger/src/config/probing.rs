@@ -8,7 +8,7 @@ use claviger_policy::document::Diagnostics;
 use claviger_wire::{Check, Service, Verdict};
 
 use super::services::{self, ServiceParts};
-use super::{Draft, Env};
+use super::{Draft, Env, Stands, teams};
 
 /// Services and credentials, with a value that is not in force yet.
 pub(crate) struct Probing {
@@ -34,12 +34,21 @@ impl Draft {
     pub(crate) fn with_candidate(mut self, candidate: Candidate, env: &Env) -> Probing {
         let mut found = Diagnostics::default();
         let (services, shorthands) = services::take(&mut self.root, &mut found);
+        let teams = match &self.trust_domain {
+            Some(domain) => {
+                let (root, teams) = teams::take(self.root, &self.teams, &Stands::new(), domain, &services, &mut found);
+                self.root = root;
+                teams.scopes
+            }
+            None => Vec::new(),
+        };
         let env = CredentialEnv {
             state_dir: self.state_dir,
             outbound: env.outbound.clone(),
             clock: env.clock.clone(),
             events: env.events.clone(),
             runtime: env.control.clone(),
+            teams,
         };
         let credentials = Credentials::take_with(&mut self.root, shorthands, &env, candidate, &mut found);
         Probing { services, credentials, found }

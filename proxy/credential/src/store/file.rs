@@ -53,6 +53,11 @@ impl SecretStore for FileStore {
             }
             // Bindings go by the name, so it stays as it is; the parser has refused `..`.
             Some(_) => PathBuf::from(name),
+            // The platform said which names a team may write: they must not depend on where the team puts its file.
+            None if written.team().is_some() && !name.starts_with('/') => {
+                let why = "in a team's file, write an absolute path, or use a store that has a `root`";
+                return Err(StoreError::Name { name: name.to_owned(), why });
+            }
             None => path::resolve(&Located { value: name.to_owned(), location: written.clone() }),
         };
         Ok(resolved.to_string_lossy().into_owned())

@@ -8,8 +8,8 @@ use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
 use super::candidate::WithCandidate;
 use super::{Candidate, SecretHandle, SecretStore};
-use crate::digest::Digest;
 use crate::TeamScope;
+use crate::digest::Digest;
 use crate::reference::SecretReference;
 
 /// What stores need of the process around them.

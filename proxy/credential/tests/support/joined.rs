@@ -52,10 +52,12 @@ impl Joined {
             clock: Arc::new(SystemClock),
             events: Arc::new(Nowhere),
             runtime,
+            teams: Vec::new(),
         };
         let credentials = Credentials::take(&mut root, Vec::new(), &env, None, &mut out);
         let trust_domain = TrustDomain::parse("acme.test").unwrap();
-        let inputs = Inputs { trust_domain, services, credentials: credentials.facts(), teams: Vec::new(), generation: 1 };
+        let inputs =
+            Inputs { trust_domain, services, credentials: credentials.facts(), teams: Vec::new(), generation: 1 };
         let policy = compile(&mut root, inputs, &mut out).unwrap_or_else(|| panic!("{out:?}"));
         let id = SpiffeId::parse("spiffe://acme.test/me").unwrap();
         let principal = Arc::new(Principal { id, attributes: Attributes::default(), attested_by: "mesh".into() });

@@ -8,6 +8,7 @@ use claviger_policy::{Authority, PathMode, Scheme, Target};
 
 use super::super::static_value::{unreadable, warn};
 use super::{ClientAuth, OAuth2Source, check_binding};
+use crate::TeamScope;
 use crate::binding::BoundHost;
 use crate::digest::Digester;
 use crate::lease::ONLY_FIELD;
@@ -22,8 +23,12 @@ const OWN_PARAMETERS: &[&str] =
 /// `allow_addresses` and `ca`.
 pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<Taken> {
     take_grant(table, out);
-    let reach = Reach::take(table, out);
-    let endpoint = take_endpoint(table, &reach, out);
+    let team = TeamScope::of(table.location(), &env.env.teams).ok()?;
+    let reach = match team {
+        Some(team) => team.reach(table, out),
+        None => Reach::take(table, out),
+    };
+    let endpoint = take_endpoint(table, &reach, team, out);
     let client_id = table.required_string("client_id", out);
     let secret = table.required_string("client_secret", out);
     let auth = table.choice("auth", &[("basic", ClientAuth::Basic), ("post", ClientAuth::Post)], out);
@@ -70,11 +75,25 @@ fn take_grant(table: &mut Table, out: &mut Diagnostics) {
 }
 
 /// The URL, and the same as a target: what is checked is what is called.
-fn take_endpoint(table: &mut Table, reach: &Reach, out: &mut Diagnostics) -> Option<(url::Url, Target)> {
+fn take_endpoint(
+    table: &mut Table,
+    reach: &Reach,
+    team: Option<&TeamScope>,
+    out: &mut Diagnostics,
+) -> Option<(url::Url, Target)> {
     let key = table.key_of("token_url");
     let text = table.required_string("token_url", out)?;
-    let parsed = parse_endpoint(&text.value, reach);
-    parsed.map_err(|message| out.error(&text.location, key, message).help("write `https://HOST/PATH`").severity).ok()
+    match parse_endpoint(&text.value, reach) {
+        Ok((url, endpoint)) => {
+            let host = BoundHost::of_target(&endpoint);
+            let within = team.is_none_or(|team| team.check_endpoint(&host, &text.location, &key, out));
+            within.then_some((url, endpoint))
+        }
+        Err(message) => {
+            out.error(&text.location, key, message).help("write `https://HOST/PATH`");
+            None
+        }
+    }
 }
 
 fn parse_endpoint(text: &str, reach: &Reach) -> Result<(url::Url, Target), String> {

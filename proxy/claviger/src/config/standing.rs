@@ -1,0 +1,156 @@
+//! By which files each team stands: a bad file freezes its team, and nobody else.
+//!
+//! A team whose files are wrong keeps those that were in force; if there are none, or if they do not hold under the
+//! platform's own change, it is denied. What the platform itself writes wrong refuses the whole, and so does a change
+//! of the platform that breaks files which no team touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use claviger_policy::document::{Diagnostic, Diagnostics, Severity};
+use claviger_wire::{Generation, InterceptionRoot};
+
+use super::files::ConfigFile;
+use super::{AtStart, Compiled, Env, Files, Stand, Stands, TeamFiles};
+
+/// How one team stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TeamState {
+    /// The files that are, or were last, in force.
+    good: Option<Arc<[ConfigFile]>>,
+    /// The generation since which its files are in force; `None`: none are, and the team is denied.
+    pub(crate) in_force: Option<u64>,
+    /// Set while the files that lie there are wrong.
+    pub(crate) frozen: Option<Frozen>,
+}
+
+/// Since when a team is frozen, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frozen {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) since_ms: i64,
+    /// The first error with its place.
+    pub(crate) why: String,
+}
+
+/// How all teams stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing(BTreeMap<Arc<str>, TeamState>);
+
+/// What a load needs besides the files.
+pub(crate) struct Load<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) number: u64,
+    pub(crate) interception: &'a dyn Fn() -> Result<InterceptionRoot, String>,
+    pub(crate) previous: Option<&'a Generation>,
+    /// What a reload keeps as it was.
+    pub(crate) at_start: Option<&'a AtStart>,
+}
+
+impl Standing {
+    /// Every team, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &TeamState)> {
+        self.0.iter()
+    }
+
+    /// How one team stands.
+    pub(crate) fn get(&self, team: &str) -> Option<&TeamState> {
+        self.0.get(team)
+    }
+
+    /// Compiles what holds. `None`: the platform's files are wrong; why is in `out`. What is wrong with files of teams
+    /// is in `out` too, also where the rest was compiled.
+    pub(crate) fn compile(&self, files: &Files, load: &Load<'_>, out: &mut Diagnostics) -> Option<(Compiled, Self)> {
+        let mut stands = Stands::new();
+        let mut why: BTreeMap<Arc<str>, String> = BTreeMap::new();
+        loop {
+            let mut found = Diagnostics::default();
+            let compiled = attempt(files, &stands, load, &mut found);
+            if let Some(compiled) = compiled.filter(|_| !found.has_errors()) {
+                out.append(found);
+                return Some((compiled, self.next(files, &stands, &why, load)));
+            }
+            let errors = || found.iter().filter(|one| one.severity == Severity::Error);
+            let culprits: BTreeSet<Arc<str>> = errors().filter_map(|one| one.team.clone()).collect();
+            if culprits.is_empty() || errors().any(|one| one.team.is_none()) {
+                out.append(found);
+                return None;
+            }
+            for team in &culprits {
+                let first = errors().find(|one| one.team.as_ref() == Some(team)).map(said);
+                why.entry(team.clone()).or_insert(first.unwrap_or_default());
+            }
+            if let Some(team) = culprits.iter().find(|team| self.demote(files, team, &mut stands).is_none()) {
+                out.append(found);
+                let message = format!("the files of team `{team}` are in force and unchanged, and no longer hold");
+                out.error_nowhere(message)
+                    .help("change what the platform's files say, or the team's files together with them");
+                return None;
+            }
+            // What is said of others is said again once these are out of the way.
+            found.retain(|one| one.team.as_ref().is_some_and(|team| culprits.contains(team)));
+            out.append(found);
+        }
+    }
+
+    /// Takes the next lower stand of a team; `None`: there is none, or its files did not change.
+    fn demote(&self, files: &Files, team: &Arc<str>, stands: &mut Stands) -> Option<()> {
+        let state = self.0.get(team);
+        let good = state.and_then(|state| state.good.clone());
+        let next = match (stands.get(team).unwrap_or(&Stand::Current), good) {
+            (Stand::Current, Some(good)) => {
+                let is_same = files.teams.get(team).is_some_and(|files| files.is_as(&good));
+                let is_in_force = state.is_some_and(|state| state.in_force.is_some());
+                match (is_same, is_in_force) {
+                    (true, true) => return None,
+                    (true, false) => Stand::Frozen,
+                    (false, _) => Stand::Good(good),
+                }
+            }
+            (Stand::Current, None) | (Stand::Good(_), _) => Stand::Frozen,
+            (Stand::Frozen, _) => return None,
+        };
+        stands.insert(team.clone(), next);
+        Some(())
+    }
+
+    /// How teams stand once this is in force.
+    fn next(&self, files: &Files, stands: &Stands, why: &BTreeMap<Arc<str>, String>, load: &Load<'_>) -> Self {
+        let state = |(team, now): (&Arc<str>, &TeamFiles)| {
+            let before = self.0.get(team).cloned().unwrap_or_default();
+            let frozen = || {
+                let since_ms = before.frozen.as_ref().map_or_else(|| load.env.clock.now_ms(), |frozen| frozen.since_ms);
+                Some(Frozen { since_ms, why: why.get(team).cloned().unwrap_or_default() })
+            };
+            let state = match stands.get(team).unwrap_or(&Stand::Current) {
+                Stand::Current => {
+                    let is_same = before.good.as_ref().is_some_and(|good| now.is_as(good));
+                    let since = before.in_force.filter(|_| is_same).unwrap_or(load.number);
+                    TeamState { good: Some(now.files.clone().into()), in_force: Some(since), frozen: None }
+                }
+                Stand::Good(good) => {
+                    let in_force = before.in_force.or(Some(load.number));
+                    TeamState { good: Some(good.clone()), in_force, frozen: frozen() }
+                }
+                Stand::Frozen => TeamState { good: before.good.clone(), in_force: None, frozen: frozen() },
+            };
+            (team.clone(), state)
+        };
+        Self(files.teams.iter().map(state).collect())
+    }
+}
+
+fn attempt(files: &Files, stands: &Stands, load: &Load<'_>, found: &mut Diagnostics) -> Option<Compiled> {
+    let mut draft = super::draft(files, found)?;
+    if let Some(at_start) = load.at_start {
+        at_start.keep(&mut draft, found);
+    }
+    draft.compile_with(stands, load.env, load.number, load.interception, load.previous, found)
+}
+
+/// A finding in one line, with its place.
+fn said(one: &Diagnostic) -> String {
+    let place = one.location.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+    let message = one.message.lines().next().unwrap_or_default();
+    if one.key.is_empty() { format!("{place}{message}") } else { format!("{place}`{}`: {message}", one.key) }
+}
