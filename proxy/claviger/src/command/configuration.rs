@@ -97,7 +97,7 @@ impl Unjudged {
 
     fn of(source: &Source) -> Option<Self> {
         let project = source.project()?.clone();
-        let (mut texts, mut found) = (Texts::default(), Diagnostics::default());
+        let (mut texts, mut found) = (Texts::of(source), Diagnostics::default());
         let files = config::files(source.path(), &mut texts, &mut found);
         if let Some(Err(error)) = files.as_ref().map(|files| config::trust::note_named(&project, files, &mut texts)) {
             found.error_nowhere(error);

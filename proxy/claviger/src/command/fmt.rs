@@ -90,7 +90,7 @@ fn difference(name: &str, before: &str, after: &str) -> String {
 fn files_of(args: &ConfigArgs) -> Result<Vec<PathBuf>, Failure> {
     let source = configuration(args)?;
     let mut found = Diagnostics::default();
-    let files = config::files(source.path(), &mut Texts::default(), &mut found);
+    let files = config::files(source.path(), &mut Texts::of(&source), &mut found);
     let Some(files) = files.filter(|files| files.root.is_some()) else {
         report(&found)?;
         return Err(Failure::Other("the configuration could not be read".to_owned()));

@@ -44,6 +44,17 @@ struct Line {
     comment: String,
 }
 
+impl Line {
+    /// `svid = "…"  # what it means`: a key that cannot stand beside another one of the example.
+    fn commented_out(text: &str) -> Option<Self> {
+        let (key, rest) = text.split_once('=')?;
+        let key = key.trim_end();
+        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let comment = rest.rsplit_once('#').map(|(_, comment)| comment.trim().to_owned()).unwrap_or_default();
+        is_key.then(|| Self { key: key.to_owned(), value: String::new(), comment })
+    }
+}
+
 impl Section {
     fn value_of(&self, key: &str) -> Option<&str> {
         self.lines.iter().find(|line| line.key == key).map(|line| line.value.as_str())
@@ -114,6 +125,10 @@ impl Reader {
             }
             EventKind::Comment if self.depth == 0 => {
                 let text = raw.trim_start_matches('#').trim();
+                if let (false, Some(line)) = (self.in_line, Line::commented_out(text)) {
+                    section?.lines.push(line);
+                    return None;
+                }
                 let into = if self.in_line { &mut section?.lines.last_mut()?.comment } else { &mut self.above };
                 if !into.is_empty() {
                     into.push(' ');

@@ -43,6 +43,12 @@ impl Source {
         self.project.as_ref()
     }
 
+    /// The files whose change means that the configuration may be another: `files`, and what was decided about it.
+    pub(crate) fn watched(&self, mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+        files.extend(self.project.as_ref().map(Project::record_file));
+        files
+    }
+
     /// For messages.
     pub(crate) fn display(&self) -> std::path::Display<'_> {
         self.path.display()

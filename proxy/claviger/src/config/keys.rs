@@ -28,7 +28,7 @@ pub(crate) struct Key {
     named: Option<String>,
     tables: Option<String>,
     one_of: Option<String>,
-    /// A single value that may stand instead of a `map`.
+    /// A single value that may stand instead of a table.
     pub(crate) or: Option<String>,
     /// A bare word that may stand instead of a table.
     pub(crate) word: Option<String>,

@@ -125,13 +125,12 @@ impl Builder<'_> {
             Shape::Value(of) => listed(self.scalar(of, key), key.list),
             Shape::Map(of) => {
                 let values = listed(self.scalar(of, key), key.list);
-                let map = object(json!({ "type": "object", "additionalProperties": values }));
-                match &key.or {
-                    Some(or) => object(json!({ "anyOf": [self.scalar(or, key), map] })),
-                    None => map,
-                }
+                self.or(key, object(json!({ "type": "object", "additionalProperties": values })))
             }
-            Shape::Table(of) => self.keys.table(of).map(|keys| object(self.table(of, keys))).unwrap_or_default(),
+            Shape::Table(of) => {
+                let table = self.keys.table(of).map(|keys| object(self.table(of, keys)));
+                self.or(key, table.unwrap_or_default())
+            }
             Shape::Named(of) => object(json!({
                 "type": "object",
                 "propertyNames": self.keys.types.get("name"),
@@ -145,6 +144,14 @@ impl Builder<'_> {
                 let list = json!({ "type": "array", "minItems": 1, "items": { "anyOf": one } });
                 object(json!({ "anyOf": one.iter().chain([&list]).collect::<Vec<_>>() }))
             }
+        }
+    }
+
+    /// The table, or the value that may stand instead.
+    fn or(&self, key: &Key, table: Map<String, Value>) -> Map<String, Value> {
+        match &key.or {
+            Some(or) => object(json!({ "anyOf": [self.scalar(or, key), table] })),
+            None => table,
         }
     }
 
@@ -178,13 +185,13 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn describe(schema: &mut Map<String, Value>, text: Option<&String>) {
+/// A comment begins in lower case, a description is a sentence. A word that is a value (`true: …`) stays as it is.
+fn describe(schema: &mut Map<String, Value>, text: Option<&String>, words: &[toml::Value]) {
     let Some(text) = text else { return };
+    let first = text.split([' ', ',', ':', ';', '.']).next().unwrap_or_default();
+    let is_value = matches!(first, "true" | "false") || words.iter().any(|word| word.as_str() == Some(first));
     let mut letters = text.chars();
-    // A comment begins in lower case, a description is a sentence. Words that are written as they are stay so.
-    let is_plain =
-        text.split([' ', ',', ':', ';', '.']).next().is_some_and(|word| word.bytes().all(|b| b.is_ascii_lowercase()));
-    let text = match letters.next().filter(|_| is_plain && !text.starts_with(char::is_numeric)) {
+    let text = match letters.next().filter(|_| !is_value && first.bytes().all(|b| b.is_ascii_lowercase())) {
         Some(first) => format!("{}{}", first.to_uppercase(), letters.as_str()),
         None => text.clone(),
     };

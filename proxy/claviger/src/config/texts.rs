@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::discover::Source;
+
 /// No certificate, bundle or key set is larger, in bytes.
 const NAMED_MAX: u64 = 64 << 20;
 
@@ -23,13 +25,28 @@ pub(crate) struct Text {
 /// All files of a configuration (the file itself, what it includes, what teams say) are read through this and
 /// never again, so that nothing can be put between the judgement of a file and its use.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Texts(Vec<Text>);
+pub(crate) struct Texts {
+    all: Vec<Text>,
+    /// Whether somebody else may have put the files there.
+    of_project: bool,
+}
+
+/// No configuration file is longer, in bytes.
+const FILE_MAX: u64 = 16 << 20;
 
 impl Texts {
-    /// Reads a file of the configuration.
+    /// For the files of this configuration.
+    pub(crate) fn of(source: &Source) -> Self {
+        Self { all: Vec::new(), of_project: source.project().is_some() }
+    }
+
+    /// Reads a file of the configuration. One that was named may be a pipe; one that was found may not.
     pub(crate) fn read(&mut self, path: &Path) -> std::io::Result<String> {
+        if self.of_project {
+            return self.read_regular(path, FILE_MAX);
+        }
         let text = std::fs::read_to_string(path)?;
-        self.0.push(Text { path: canonical(path), sha256: hex(text.as_bytes()), text: Some(text.clone()) });
+        self.all.push(Text { path: canonical(path), sha256: hex(text.as_bytes()), text: Some(text.clone()) });
         Ok(text)
     }
 
@@ -37,7 +54,7 @@ impl Texts {
     pub(crate) fn read_regular(&mut self, path: &Path, max: u64) -> std::io::Result<String> {
         let bytes = crate::os::read_regular(path, max)?;
         let text = String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))?;
-        self.0.push(Text { path: canonical(path), sha256: hex(text.as_bytes()), text: Some(text.clone()) });
+        self.all.push(Text { path: canonical(path), sha256: hex(text.as_bytes()), text: Some(text.clone()) });
         Ok(text)
     }
 
@@ -45,15 +62,15 @@ impl Texts {
     pub(crate) fn note(&mut self, path: &Path) -> std::io::Result<()> {
         let path = path.canonicalize()?;
         let bytes = crate::os::read_regular(&path, NAMED_MAX)?;
-        if !self.0.iter().any(|text| text.path == path) {
-            self.0.push(Text { path, sha256: hex(&bytes), text: None });
+        if !self.all.iter().any(|text| text.path == path) {
+            self.all.push(Text { path, sha256: hex(&bytes), text: None });
         }
         Ok(())
     }
 
     /// All that were read.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Text> {
-        self.0.iter()
+        self.all.iter()
     }
 }
 

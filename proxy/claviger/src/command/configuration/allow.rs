@@ -30,7 +30,7 @@ pub(super) struct DenyArgs {
 
 /// What a configuration asks for: a line of `allow`, and the types of values that belong there.
 const ASKED: [(&str, &[&str]); 6] = [
-    ("it listens at", &["bind", "socket"]),
+    ("it listens at", &["bind", "socket", "unix"]),
     ("it sends requests to", &["host", "authority"]),
     ("it calls", &["url"]),
     ("it uses the secrets", &["reference"]),

@@ -92,7 +92,7 @@ impl Effective {
     pub(super) fn moved(&self, leaf: &Leaf, text: String) -> String {
         let (Some(is), Some(location)) = (leaf.is, &leaf.location) else { return text };
         let (prefix, path) = match text.strip_prefix("unix:") {
-            Some(path) if is == "bind" => ("unix:", path),
+            Some(path) if matches!(is, "bind" | "unix") => ("unix:", path),
             _ if PATHS.contains(&is) => ("", text.as_str()),
             _ => return text,
         };
