@@ -1,79 +1,161 @@
-//! The admin listener: read-only, and nothing secret to read.
+//! Looking at a running process, and changing it. What only reads has a TCP listener; what changes something goes
+//! through a Unix socket, or is done by an attested principal that has the role.
 
-#[allow(dead_code, reason = "the commands that use it are being written")]
+mod access;
+mod answer;
+mod api;
 pub(crate) mod client;
+mod door;
+mod read_only;
 mod settings;
 
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use arc_swap::ArcSwap;
+use claviger_contract::event::{Event, SystemEvent};
+use claviger_contract::{Clock, EventSink};
 use claviger_ledger::Ledger;
-use prometheus::{Encoder, Registry, TextEncoder};
+use claviger_policy::document::Located;
+use claviger_wire::View;
+use prometheus::Registry;
 use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::command::Failure;
+use crate::console;
+use crate::state::State;
+
+pub(crate) use self::access::Access;
+pub(crate) use self::api::{Finding, Reloaded, Wanted, shown};
 pub(crate) use self::settings::AdminSettings;
 
-/// What the endpoints look at.
-#[derive(Clone)]
-pub(crate) struct Admin {
+/// What only the control loop can do.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Put the configuration as it is now in force.
+    Reload {
+        /// Who wants it.
+        actor: Arc<str>,
+        /// Told what came of it.
+        reply: oneshot::Sender<Reloaded>,
+    },
+}
+
+/// What of a generation the status tells, and a reload changes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Facts {
+    /// Names and addresses.
+    pub(crate) listeners: Vec<Listening>,
+    /// Names.
+    pub(crate) teams: Vec<TeamFacts>,
+}
+
+/// A listener and where it really listens.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Listening {
+    pub(crate) name: String,
+    pub(crate) bind: String,
+}
+
+/// A team and whether its files are in force.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TeamFacts {
+    pub(crate) name: String,
+    /// `loaded`, `frozen` (its last good files are in force) or `denied`.
+    pub(crate) state: &'static str,
+}
+
+/// What the endpoints look at and ask.
+pub(crate) struct Desk {
     pub(crate) registry: Registry,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// False while starting and while draining.
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) state: Arc<State>,
+    pub(crate) view: View,
+    pub(crate) access: ArcSwap<Access>,
+    pub(crate) facts: ArcSwap<Facts>,
+    pub(crate) started_ms: i64,
+    /// The control loop.
+    pub(crate) asks: mpsc::Sender<Ask>,
 }
 
-/// Serves until the runtime ends.
-pub(crate) async fn serve(socket: tokio::net::TcpListener, admin: Admin) {
-    let router = Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/version", get(version))
-        .with_state(admin);
-    // Only an accept error ends it; the proxy itself goes on.
-    let _ = axum::serve(socket, router).await;
-}
-
-/// Binds the admin address.
-pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::bind(address).await
-}
-
-/// Ready: configuration in force, not draining, and the ledger takes records.
-async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    if !admin.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n");
+impl Desk {
+    fn record(&self, kind: &'static str, actor: &Arc<str>, detail: String) {
+        self.events.emit(Event::System(SystemEvent {
+            at_ms: self.clock.now_ms(),
+            kind,
+            generation: Some(self.view.generation().number),
+            configuration: None,
+            actor: Some(actor.clone()),
+            detail: Some(detail.into()),
+        }));
     }
-    if admin.ledger.stats().error.is_some() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be written\n");
-    }
-    (StatusCode::OK, "ok\n")
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let encoder = TextEncoder::new();
-    let mut text = Vec::new();
-    match encoder.encode(&admin.registry.gather(), &mut text) {
-        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, encoder.format_type().to_owned())], text),
-        Err(error) => {
-            let type_ = "text/plain; charset=utf-8".to_owned();
-            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, type_)], error.to_string().into_bytes())
+/// Where the desk is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Doors {
+    pub(crate) bind: Option<Located<std::net::SocketAddr>>,
+    pub(crate) socket: PathBuf,
+}
+
+/// Opens all doors; none of them is open unless all are.
+pub(crate) fn open(control: &tokio::runtime::Runtime, doors: &Doors, desk: &Arc<Desk>) -> Result<(), Failure> {
+    let _inside = control.enter();
+    let socket = bind_socket(&doors.socket)?;
+    let remote = match &desk.access.load().listener {
+        None => None,
+        Some(listener) => {
+            let settings = &listener.settings;
+            let bound = control.block_on(door::Remote::bind(&settings.bind, settings.socket_mode));
+            let (socket, bind) = bound.map_err(|error| {
+                let place = &settings.bind_location.location;
+                Failure::Other(format!(
+                    "{place}: error: `admin.remote.bind`: failed to bind `{}`: {error}",
+                    settings.bind
+                ))
+            })?;
+            console::note(&format!("admin.remote listens on {bind}"));
+            Some(socket)
         }
+    };
+    if let Some(bind) = &doors.bind {
+        let socket = control.block_on(read_only::bind(bind.value)).map_err(|error| {
+            Failure::Other(format!("{}: error: `admin.bind`: failed to bind `{}`: {error}", bind.location, bind.value))
+        })?;
+        if let Ok(address) = socket.local_addr() {
+            console::note(&format!("admin listens on {address}"));
+        }
+        control.spawn(read_only::serve(socket, desk.clone()));
     }
+    let router = api::routes(desk.clone());
+    if let Some(remote) = remote {
+        control.spawn(door::remote(remote, desk.clone(), router.clone()));
+    }
+    control.spawn(door::socket(socket, desk.clone(), router));
+    Ok(())
 }
 
-#[derive(Serialize)]
-struct Version {
-    name: &'static str,
-    version: &'static str,
+/// Only the owner may connect.
+const SOCKET_MODE: u32 = 0o600;
+
+fn bind_socket(file: &Path) -> Result<tokio::net::UnixListener, Failure> {
+    let bound = claviger_wire::bind_unix(file, SOCKET_MODE).and_then(tokio::net::UnixListener::from_std);
+    bound.map_err(|error| {
+        Failure::Other(format!(
+            "failed to bind the admin socket `{}`: {error}\n  help: choose another with `[admin]` and `socket = \
+             \"unix:…\"`",
+            file.display()
+        ))
+    })
 }
 
-async fn version() -> axum::Json<Version> {
-    axum::Json(Version { name: "claviger", version: env!("CARGO_PKG_VERSION") })
+/// Nobody is to knock at a door behind which nobody is; the next start would replace it as well.
+pub(crate) fn close(doors: &Doors) {
+    let _ = std::fs::remove_file(&doors.socket);
 }

@@ -1,24 +1,25 @@
 //! The composition root: the only place where the parts are joined.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_ledger::Ledger;
-use claviger_policy::document::{Diagnostics, Located, Severity};
-use claviger_wire::{Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
+use claviger_policy::document::{Diagnostics, Severity};
+use claviger_wire::{Bind, Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Finding, Listening, Reloaded};
 use crate::command::{Failure, report};
 use crate::config::{self, AtStart, Env, Source};
 use crate::observe::Counted;
 use crate::watch::Watcher;
-use crate::{console, interception, os};
+use crate::{console, interception, os, state};
 
 /// A running proxy.
 pub(crate) struct App {
@@ -31,7 +32,10 @@ pub(crate) struct App {
     complaints: Vec<(Arc<str>, String)>,
     watcher: Watcher,
     signals: Signals,
-    ready: Arc<AtomicBool>,
+    /// What the admin doors look at, and what they ask of this loop.
+    desk: Arc<Desk>,
+    doors: Doors,
+    asks: mpsc::Receiver<Ask>,
     /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
     control: tokio::runtime::Runtime,
 }
@@ -42,6 +46,7 @@ const HEALTH: Duration = Duration::from_secs(5);
 /// What the control loop does next.
 enum Next {
     Reload,
+    Answer(Ask),
     Look,
     Stop,
 }
@@ -116,7 +121,9 @@ impl App {
         let env = Env { events: counted, clock, ..idle_env(&control)? };
         let at_start = AtStart::of(&draft);
         let state_dir = draft.state_dir.clone();
-        let admin_bind = draft.admin.bind.clone();
+        let doors = Doors { bind: draft.admin.bind.clone(), socket: draft.admin.socket.clone() };
+        // Before anything is served: what is suspended stays so.
+        let state = state::start(&control, &state_dir, &env, &registry)?;
         let make_root = || interception::load_or_create(&state_dir);
         let compiled = draft.compile(&env, 1, make_root, None, &mut found);
         report(&found)?;
@@ -134,16 +141,29 @@ impl App {
             clock: env.clock.clone(),
             resolver: Resolver::new(),
             metrics,
+            suspended: state.suspended().clone(),
             cores,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
-        let ready = Arc::new(AtomicBool::new(true));
-        if let Some(bind) = admin_bind {
-            let admin = Admin { registry, ledger: ledger.clone(), ready: ready.clone() };
-            serve_admin(&control, &bind, admin)?;
-        }
+        state.attach(server.view());
+        control.spawn(state.clone().watch());
+        let (asking, asks) = mpsc::channel(16);
+        let desk = Arc::new(Desk {
+            registry,
+            ledger: ledger.clone(),
+            events: env.events.clone(),
+            clock: env.clock.clone(),
+            ready: Arc::new(AtomicBool::new(true)),
+            state,
+            view: server.view(),
+            access: ArcSwap::from_pointee(compiled.access),
+            facts: ArcSwap::from_pointee(facts(&server)),
+            started_ms: env.clock.now_ms(),
+            asks: asking,
+        });
+        admin::open(&control, &doors, &desk)?;
         let mut watcher = Watcher::new();
-        watcher.watch(compiled.watched);
+        watcher.watch(source.watched(compiled.watched));
         for (name, bind) in server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
@@ -157,10 +177,13 @@ impl App {
             complaints: Vec::new(),
             watcher,
             signals,
-            ready,
+            desk,
+            doors,
+            asks,
             control,
         };
-        app.record("started", None);
+        app.record("started", None, None);
+        app.tell_unenforced();
         console::note("ready");
         os::tell_manager("READY=1");
         Ok(app)
@@ -170,11 +193,12 @@ impl App {
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let handle = self.control.handle().clone();
         loop {
-            let (watcher, signals) = (&mut self.watcher, &mut self.signals);
+            let (watcher, signals, asks) = (&mut self.watcher, &mut self.signals, &mut self.asks);
             let next = handle.block_on(async {
                 tokio::select! {
                     _ = signals.hangup.recv() => Next::Reload,
                     () = watcher.changed() => Next::Reload,
+                    Some(ask) = asks.recv() => Next::Answer(ask),
                     _ = signals.terminate.recv() => Next::Stop,
                     _ = signals.interrupt.recv() => Next::Stop,
                     () = tokio::time::sleep(HEALTH) => Next::Look,
@@ -182,7 +206,11 @@ impl App {
             });
             os::tell_manager("WATCHDOG=1");
             match next {
-                Next::Reload => self.reload(),
+                Next::Reload => drop(self.reload(None)),
+                Next::Answer(Ask::Reload { actor, reply }) => {
+                    // Whoever asked may have gone; what was loaded stays.
+                    drop(reply.send(self.reload(Some(actor))));
+                }
                 Next::Look => self.tell_health(),
                 Next::Stop => break,
             }
@@ -192,7 +220,7 @@ impl App {
     }
 
     /// Puts the file as it is now in force, or says why not; the running generation then stays.
-    fn reload(&mut self) {
+    fn reload(&mut self, actor: Option<Arc<str>>) -> Reloaded {
         os::tell_manager("RELOADING=1");
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
@@ -210,27 +238,44 @@ impl App {
                 Ok(()) => {
                     compiled.attestors.start(Some(&self.attestors));
                     self.attestors = compiled.attestors;
-                    self.watcher.watch(compiled.watched);
+                    self.take_up(compiled.access);
+                    self.watcher.watch(self.source.watched(compiled.watched));
                     None
                 }
                 Err(error) => Some(error.to_string()),
             },
             Some(_) | None => Some(first_error(&found)),
         };
-        match refusal {
+        let by = actor.as_ref().map_or_else(String::new, |actor| format!(", asked for by {actor}"));
+        match &refusal {
             None => {
-                self.record("generation_loaded", None);
-                console::note(&format!("generation {number} is in force"));
+                self.record("generation_loaded", actor, None);
+                self.tell_unenforced();
+                console::note(&format!("generation {number} is in force{by}"));
             }
             Some(why) => {
                 console::note(&format!(
-                    "the configuration was not reloaded, generation {} stays: {why}",
+                    "the configuration was not reloaded{by}, generation {} stays: {why}",
                     previous.number
                 ));
-                self.record("generation_refused", Some(why));
+                self.record("generation_refused", actor, Some(why.clone()));
             }
         }
         os::tell_manager("READY=1");
+        Reloaded {
+            outcome: if refusal.is_none() { "loaded" } else { "refused" }.to_owned(),
+            generation: self.server.generation().number,
+            why: refusal,
+            diagnostics: found.iter().map(Finding::from).collect(),
+        }
+    }
+
+    /// What of a new generation is not the data plane's.
+    fn take_up(&self, access: Access) {
+        self.desk.access.store(Arc::new(access));
+        self.desk.facts.store(Arc::new(facts(&self.server)));
+        // Credentials that were read anew are suspended as before.
+        self.desk.state.drop_leases();
     }
 
     /// Says what attestors complain about, once: a broken bundle, an issuer that does not answer.
@@ -245,9 +290,12 @@ impl App {
         self.complaints = now;
     }
 
-    fn stop(self) {
-        self.ready.store(false, Ordering::Release);
-        self.record("draining", None);
+    fn stop(mut self) {
+        self.desk.ready.store(false, Ordering::Release);
+        // Who asks for a reload from now on is told that it is too late; suspending goes on to the end.
+        self.asks.close();
+        while self.asks.try_recv().is_ok() {}
+        self.record("draining", None, None);
         console::note("draining");
         os::tell_manager("STOPPING=1");
         self.server.drain();
@@ -260,17 +308,28 @@ impl App {
             detail: None,
         }));
         self.ledger.shutdown();
+        admin::close(&self.doors);
         // A mint in flight has nobody left to wait for it.
         self.control.shutdown_timeout(Duration::from_millis(200));
     }
 
-    fn record(&self, kind: &'static str, detail: Option<String>) {
+    /// Says where denials are not applied: nobody should find that out by surprise.
+    fn tell_unenforced(&self) {
+        for name in self.server.generation().unenforced() {
+            console::note(&format!(
+                "listener `{name}` does not enforce policy: what would be refused passes, and is recorded"
+            ));
+        }
+    }
+
+    fn record(&self, kind: &'static str, actor: Option<Arc<str>>, detail: Option<String>) {
+        let generation = self.server.generation();
         self.ledger.emit(Event::System(SystemEvent {
             at_ms: self.env.clock.now_ms(),
             kind,
-            generation: Some(self.server.generation().number),
-            configuration: None,
-            actor: None,
+            generation: Some(generation.number),
+            configuration: Some(generation.configuration.clone()),
+            actor,
             detail: detail.map(Into::into),
         }));
     }
@@ -280,15 +339,10 @@ fn unregistered(error: prometheus::Error) -> Failure {
     Failure::doing("register metrics")(&error)
 }
 
-fn serve_admin(control: &tokio::runtime::Runtime, bind: &Located<SocketAddr>, admin: Admin) -> Result<(), Failure> {
-    let socket = control.block_on(admin::bind(bind.value)).map_err(|error| {
-        Failure::Other(format!("{}: error: `admin.bind`: failed to bind `{}`: {error}", bind.location, bind.value))
-    })?;
-    if let Ok(address) = socket.local_addr() {
-        console::note(&format!("admin listens on {address}"));
-    }
-    control.spawn(admin::serve(socket, admin));
-    Ok(())
+/// What the status tells of a generation.
+fn facts(server: &Server) -> Facts {
+    let listening = |(name, bind): (Arc<str>, Bind)| Listening { name: name.to_string(), bind: bind.to_string() };
+    Facts { listeners: server.addresses().into_iter().map(listening).collect(), teams: Vec::new() }
 }
 
 /// The first error with its place, for the record; all of them are printed.

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Suspend(command::suspend::SuspendArgs),
     /// End a suspension
     Resume(command::resume::ResumeArgs),
+    /// Say what runs: generation, listeners, what is suspended
+    Status(command::status::StatusArgs),
+    /// Have the running process take up its configuration
+    Reload(command::reload::ReloadArgs),
     /// Seal, list, rotate and remove secrets
     Secret(command::secret::SecretArgs),
     /// Read and verify the record of what happened

@@ -9,6 +9,7 @@ mod console;
 mod interception;
 mod observe;
 mod os;
+mod state;
 mod watch;
 
 use clap::Parser;
@@ -34,6 +35,8 @@ fn main() -> std::process::ExitCode {
         Command::Suggest(args) => command::suggest::run(&args),
         Command::Suspend(args) => command::suspend::run(&args),
         Command::Resume(args) => command::resume::run(&args),
+        Command::Status(args) => command::status::run(&args),
+        Command::Reload(args) => command::reload::run(&args),
         Command::Config(args) => command::configuration::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Fmt(args) => command::fmt::run(&args),

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use claviger_ledger::LedgerSettings;
 use claviger_policy::document::{Diagnostics, Location, Table};
 
+use claviger_wire::Bind;
+
 use super::Draft;
 
 /// The settings with which the process was started.
 pub(crate) struct AtStart {
     state_dir: PathBuf,
     ledger: LedgerSettings,
-    admin: (Option<SocketAddr>, PathBuf),
+    admin: AdminAt,
 }
 
 /// Where these keys stand; where one is not written, the file.
@@ -73,6 +75,11 @@ impl AtStart {
     }
 }
 
-fn admin_of(draft: &Draft) -> (Option<SocketAddr>, PathBuf) {
-    (draft.admin.bind.as_ref().map(|bind| bind.value), draft.admin.socket.clone())
+/// Where the process is reached.
+type AdminAt = (Option<SocketAddr>, PathBuf, Option<Bind>);
+
+fn admin_of(draft: &Draft) -> AdminAt {
+    let admin = &draft.admin;
+    let bind = admin.bind.as_ref().map(|bind| bind.value);
+    (bind, admin.socket.clone(), admin.remote.as_ref().map(|remote| remote.bind.clone()))
 }

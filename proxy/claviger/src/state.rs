@@ -1,0 +1,252 @@
+//! State that an operator sets: what is suspended. It outlives restarts, and reloads neither make nor end it.
+//!
+//! While it cannot be read or written, what was suspended last stays suspended, and nothing more can be changed. A
+//! process that cannot read it at all does not start: it would serve what somebody stopped.
+
+pub(crate) mod detail;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use claviger_contract::event::{Event, SystemEvent};
+use claviger_contract::{Clock, EventSink, SharedState, StateError, Suspendable, Suspension};
+use claviger_wire::{Suspended, View};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::command::Failure;
+use crate::config::Env;
+
+pub(crate) use self::sqlite::SqliteState;
+
+/// How often the state is looked at for what others changed, and for what has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The file of a state folder.
+pub(crate) fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join("state.db")
+}
+
+/// Opens the state of a state folder and puts in force what is suspended. Without it nothing starts.
+pub(crate) fn start(
+    control: &tokio::runtime::Runtime,
+    state_dir: &Path,
+    env: &Env,
+    registry: &Registry,
+) -> Result<Arc<State>, Failure> {
+    let file = file(state_dir);
+    let loaded = control.block_on(async {
+        let shared = Arc::new(SqliteState::open(&file).await?);
+        State::load(shared, env.clock.clone(), env.events.clone(), registry).await
+    });
+    loaded.map_err(|error| {
+        let file = file.display();
+        let help = match &error {
+            LoadError::State(StateError::Newer { .. }) => "run the newer Claviger that wrote it".to_owned(),
+            LoadError::State(_) => format!(
+                "without it nobody knows what is suspended, so that nothing is served; restore `{file}`, or, if nothing \
+                 is to stay suspended, move it away"
+            ),
+            LoadError::Metrics(_) => return Failure::Other(error.to_string()),
+        };
+        Failure::Other(format!("{error}\n  help: {help}"))
+    })
+}
+
+/// The state of a running process: what is shared, and what the data cores look at.
+#[derive(Debug)]
+pub(crate) struct State {
+    shared: Arc<dyn SharedState>,
+    suspended: Arc<Suspended>,
+    clock: Arc<dyn Clock>,
+    events: Arc<dyn EventSink>,
+    metrics: Metrics,
+    /// One change is published after the other, in the order in which they were made.
+    publishing: tokio::sync::Mutex<()>,
+    /// What is wrong with the state, if anything is.
+    complaint: Mutex<Option<String>>,
+    view: std::sync::OnceLock<View>,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    suspensions: IntGaugeVec,
+    healthy: IntGauge,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let suspensions = Opts::new("claviger_suspensions", "Suspensions in force, by what is suspended");
+        let metrics = Self {
+            suspensions: IntGaugeVec::new(suspensions, &["suspended"])?,
+            healthy: IntGauge::new("claviger_state_healthy", "1 while suspensions can be read and changed")?,
+        };
+        registry.register(Box::new(metrics.suspensions.clone()))?;
+        registry.register(Box::new(metrics.healthy.clone()))?;
+        Ok(metrics)
+    }
+
+    fn count(&self, suspensions: &[Suspension]) {
+        for kind in Suspendable::ALL {
+            let count = suspensions.iter().filter(|one| one.kind == kind).count();
+            self.suspensions.with_label_values(&[kind.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Why a process has no state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// Not to know what is suspended is not to serve.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Two metrics of one name.
+    #[error("failed to register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl State {
+    /// Reads what is suspended and puts it in force.
+    pub(crate) async fn load(
+        shared: Arc<dyn SharedState>,
+        clock: Arc<dyn Clock>,
+        events: Arc<dyn EventSink>,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, LoadError> {
+        let state = Arc::new(Self {
+            shared,
+            suspended: Suspended::nothing(),
+            clock,
+            events,
+            metrics: Metrics::new(registry)?,
+            publishing: tokio::sync::Mutex::default(),
+            complaint: Mutex::default(),
+            view: std::sync::OnceLock::new(),
+        });
+        state.refresh().await?;
+        Ok(state)
+    }
+
+    /// What the data cores look at.
+    pub(crate) fn suspended(&self) -> &Arc<Suspended> {
+        &self.suspended
+    }
+
+    /// Whose leases are dropped when a credential is suspended; known once the data plane runs.
+    pub(crate) fn attach(&self, view: View) {
+        // Attached once, by whoever starts the data plane.
+        let _ = self.view.set(view);
+        self.drop_leases();
+    }
+
+    /// Why the state cannot be read or changed at present.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Suspends, and has it in force when this returns. Yields what it replaced.
+    pub(crate) async fn suspend(&self, suspension: &Suspension) -> Result<Option<Suspension>, StateError> {
+        let before = self.noted(self.shared.suspend(suspension).await)?;
+        self.refresh().await?;
+        Ok(before)
+    }
+
+    /// Resumes, and has it in force when this returns. Yields the suspension; `None` if there was none.
+    pub(crate) async fn resume(
+        &self,
+        kind: Suspendable,
+        name: &str,
+        actor: &str,
+    ) -> Result<Option<Suspension>, StateError> {
+        let ended = self.noted(self.shared.resume(kind, name, actor, self.clock.now_ms()).await)?;
+        self.refresh().await?;
+        Ok(ended)
+    }
+
+    /// Takes up what others changed and what has ended, until the runtime ends.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            // Kept as a complaint; what was suspended last stays so.
+            let _ = self.refresh().await;
+        }
+    }
+
+    /// Reads the state and publishes it, if it differs from what is in force; records what no ledger has.
+    async fn refresh(&self) -> Result<(), StateError> {
+        let _one_at_a_time = self.publishing.lock().await;
+        self.noted(self.read().await)
+    }
+
+    async fn read(&self) -> Result<(), StateError> {
+        let now_ms = self.clock.now_ms();
+        let mut suspensions = self.shared.suspensions().await?;
+        if suspensions.iter().any(|one| !one.holds_at(now_ms)) {
+            self.shared.expire(now_ms).await?;
+            suspensions.retain(|one| one.holds_at(now_ms));
+        }
+        self.publish(suspensions);
+        self.record().await
+    }
+
+    fn publish(&self, suspensions: Vec<Suspension>) {
+        self.metrics.count(&suspensions);
+        let in_force = self.suspended.list();
+        if in_force.len() == suspensions.len() && in_force.iter().zip(&suspensions).all(|(one, other)| **one == *other)
+        {
+            return;
+        }
+        self.suspended.publish(suspensions);
+        self.drop_leases();
+    }
+
+    /// A credential that is suspended is not kept at hand; also after a reload, which reads it anew.
+    pub(crate) fn drop_leases(&self) {
+        let Some(view) = self.view.get() else { return };
+        let suspended = self.suspended.list();
+        for one in suspended.iter().filter(|one| one.kind == Suspendable::Credential) {
+            view.generation().credentials.drop_leases(&one.name, &"suspended".into());
+        }
+    }
+
+    /// Writes the records of changes, also of those that were made while no process ran. A crash in between makes two
+    /// records of one change, never none.
+    async fn record(&self) -> Result<(), StateError> {
+        let changes = self.shared.unrecorded().await?;
+        let Some(last) = changes.last().map(|change| change.number) else { return Ok(()) };
+        for change in changes {
+            self.events.emit(Event::System(SystemEvent {
+                at_ms: change.at_ms,
+                kind: change.kind.as_str(),
+                generation: self.view.get().map(|view| view.generation().number),
+                configuration: None,
+                actor: Some(change.actor),
+                detail: Some(change.detail),
+            }));
+        }
+        self.shared.recorded(last).await
+    }
+
+    /// Keeps what is wrong for whoever looks, and records when that changes.
+    fn noted<T>(&self, done: Result<T, StateError>) -> Result<T, StateError> {
+        let now = done.as_ref().err().map(ToString::to_string);
+        self.metrics.healthy.set(i64::from(now.is_none()));
+        let before =
+            std::mem::replace(&mut *self.complaint.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        if before.is_some() != now.is_some() {
+            let kind = if now.is_some() { "state_unavailable" } else { "state_available" };
+            self.events.emit(Event::System(SystemEvent {
+                at_ms: self.clock.now_ms(),
+                kind,
+                generation: None,
+                configuration: None,
+                actor: None,
+                detail: now.map(Into::into),
+            }));
+        }
+        done
+    }
+}
