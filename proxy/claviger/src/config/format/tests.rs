@@ -49,7 +49,7 @@ fn the_form() {
         // A comment moves only when what stands before it does; those that began together stay together.
         ("a = 1      # x\n", "a = 1      # x\n"),
         ("a=1 # x\n", "a = 1 # x\n"),
-        ("a=1    # x\nlonger=1    # y\n", "a      = 1 # x\nlonger = 1 # y\n"),
+        ("a=1    # x\nlonger=1    # y\n", "a      = 1 # x\nlonger = 1  # y\n"),
         ("a = 1  # x\nb = 1  # y\nlonger=1\n", "a      = 1 # x\nb      = 1 # y\nlonger = 1\n"),
         ("a = 1  # x\nb = 12345  # y\n", "a = 1  # x\nb = 12345  # y\n"),
         ("a = 1      # x\nlonger = 2 # y\n", "a      = 1 # x\nlonger = 2 # y\n"),
