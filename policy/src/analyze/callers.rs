@@ -177,10 +177,14 @@ impl<'a> View<'a> {
                 asked.iter().find(|name| !lost.contains(**name) && !attestor.attributes.contains(**name))
             });
             if let Some(name) = missing {
-                let message = format!(
-                    "it fires for every caller that {} attests: `{name}` is unknown of them, and a deny holds unless it is known not to",
-                    names(&lacking).join(" or ")
-                );
+                let attestors = names(&lacking).join(" or ");
+                let what = if is_alone(rule) {
+                    format!("it fires for every caller that it concerns and {attestors} attests")
+                } else {
+                    format!("`{name}` never keeps it from firing for callers that {attestors} attests")
+                };
+                let message =
+                    format!("{what}: `{name}` is unknown of them, and a deny holds unless it is known not to");
                 out.push(finding(Code::DenyOnUnknown, message).help(
                     "if only callers with that attribute are meant, name a workload with `attested_by` in `who`",
                 ));
@@ -206,8 +210,13 @@ impl<'a> View<'a> {
             return;
         }
         if rule.kind == RuleKind::Deny && clients.contains(&Clients::UnixSocket) {
+            let what = if is_alone(rule) {
+                "it fires for every caller"
+            } else {
+                "that never keeps it from firing for callers"
+            };
             let message = format!(
-                "it fires for every caller that it concerns on a Unix socket: they have no address, and `{condition}` is not known to be false"
+                "`{condition}` is not known to be false of callers over a Unix socket, who have no address: {what} that it concerns there"
             );
             out.push(
                 finding(Code::AddressUnknown, message)
@@ -231,8 +240,14 @@ impl<'a> View<'a> {
 fn outcome(rule: &Rule) -> &'static str {
     match rule.kind {
         RuleKind::Allow => "it never matches",
-        RuleKind::Deny => "it fires for everyone whom it concerns",
+        RuleKind::Deny if is_alone(rule) => "it fires for everyone whom it concerns",
+        RuleKind::Deny => "one of its conditions never keeps it from firing",
     }
+}
+
+/// Whether a rule has one condition only.
+fn is_alone(rule: &Rule) -> bool {
+    rule.principal_conditions.len() + rule.request_conditions.len() + rule.body_conditions.len() < 2
 }
 
 fn is_named(workload: &Workload, attestor: &AttestorFacts) -> bool {

@@ -122,6 +122,14 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The rules that may decide, those with `enforce = false` left out: `allow` or `deny`, name and place.
+    pub fn deciding_rules(&self) -> impl Iterator<Item = (&'static str, &Arc<str>, &Location)> {
+        let enforced = self.data().set.rules.iter().filter(|rule| rule.enforce);
+        enforced.map(|rule| (rule.kind.as_str(), &rule.name, &rule.location))
+    }
+}
+
 impl TestCase {
     /// Where it stands.
     pub fn location(&self) -> &Location {

@@ -1,11 +1,13 @@
 //! Claviger: a secretless, credential-injecting egress proxy.
 
 mod admin;
+mod analyze;
 mod app;
 mod cli;
 mod command;
 mod config;
 mod console;
+mod delegation;
 mod interception;
 mod observe;
 mod os;

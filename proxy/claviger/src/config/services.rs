@@ -5,11 +5,27 @@ use claviger_policy::document::{self, Diagnostics, Table};
 use claviger_policy::{Scheme, ServiceRoute};
 use claviger_wire::{ServiceSettings, preset};
 
+use crate::analyze::ServiceSurface;
+
 /// One service between its parts: policy's route, wire's settings, credential's plan.
 pub(super) struct ServiceParts {
     pub(super) route: ServiceRoute,
     pub(super) settings: ServiceSettings,
     pub(super) plan: InjectionPlan,
+}
+
+impl ServiceParts {
+    /// What `analyze` looks at.
+    pub(super) fn surface(&self) -> ServiceSurface {
+        ServiceSurface {
+            route: self.route.clone(),
+            injects: !self.plan.is_empty(),
+            in_url: self.plan.in_url(),
+            guards: self.plan.guards(),
+            dials: self.settings.connect.is_some(),
+            allow_addresses: self.settings.allow_addresses.clone(),
+        }
+    }
 }
 
 /// Takes all of them; a service that is wrong is reported and left out.
