@@ -86,7 +86,8 @@ impl Team {
         Self { settled: true, ..self }
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether its files have been in force.
+    pub fn is_settled(&self) -> bool {
         self.settled
     }
 

@@ -65,6 +65,12 @@ pub(crate) struct TeamFacts {
     pub(crate) name: String,
     /// `loaded`, `frozen` (its last good files are in force) or `denied`.
     pub(crate) state: &'static str,
+    /// Since which its files are in force.
+    pub(crate) generation: Option<u64>,
+    /// Since when it is frozen, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: Option<i64>,
+    /// The first error in its files.
+    pub(crate) why: Option<String>,
 }
 
 /// What the endpoints look at and ask.

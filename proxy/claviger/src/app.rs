@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Finding, Listening, Reloaded};
 use crate::command::{Failure, report};
-use crate::config::{self, AtStart, Env, Source};
+use crate::config::{self, AtStart, Env, Load, Source};
+use crate::delegation::{Change, Delegation};
 use crate::observe::Counted;
 use crate::watch::Watcher;
 use crate::{console, interception, os, state};
@@ -26,6 +27,7 @@ pub(crate) struct App {
     source: Source,
     env: Env,
     at_start: AtStart,
+    delegation: Delegation,
     ledger: Arc<Ledger>,
     server: Server,
     attestors: claviger_identity::Attestors,
@@ -104,11 +106,12 @@ impl App {
         os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
-        let mut found = Diagnostics::default();
-        let draft = config::read(&source, &mut found);
-        let Some(draft) = draft else { return Err(refused(&found)) };
-        if found.has_errors() {
+        let (mut found, mut said) = (Diagnostics::default(), Diagnostics::default());
+        let Some(files) = config::files_of(&source, &mut found) else { return Err(refused(&found)) };
+        let Some(draft) = config::draft(&files, &mut said) else { return Err(refused(&found)) };
+        if found.has_errors() || said.has_errors() {
             // Compiled all the same, for the errors of all parts to be shown together.
+            found.append(said);
             let _ = draft.compile(&idle_env(&control)?, 1, no_interception, None, &mut found);
             return Err(refused(&found));
         }
@@ -125,9 +128,13 @@ impl App {
         // Before anything is served: what is suspended stays so.
         let state = state::start(&control, &state_dir, &env, &registry)?;
         let make_root = || interception::load_or_create(&state_dir);
-        let compiled = draft.compile(&env, 1, make_root, None, &mut found);
-        report(&found)?;
-        let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
+        let mut delegation = Delegation::new(&registry).map_err(unregistered)?;
+        let load = Load { env: &env, number: 1, interception: &make_root, previous: None, at_start: None };
+        let Some((compiled, standing)) = delegation.compile(&files, &load, &mut found) else {
+            return Err(refused(&found));
+        };
+        found.sort();
+        console::diagnostics(&found);
         if let Some(folder) = ca_dir {
             interception::load_or_create(&state_dir)
                 .and_then(|_| interception::publish(&state_dir, folder))
@@ -145,6 +152,7 @@ impl App {
             cores,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
+        let changes = delegation.take_up(standing);
         state.attach(server.view());
         control.spawn(state.clone().watch());
         let (asking, asks) = mpsc::channel(16);
@@ -157,13 +165,13 @@ impl App {
             state,
             view: server.view(),
             access: ArcSwap::from_pointee(compiled.access),
-            facts: ArcSwap::from_pointee(facts(&server)),
+            facts: ArcSwap::from_pointee(facts(&server, &delegation)),
             started_ms: env.clock.now_ms(),
             asks: asking,
         });
         admin::open(&control, &doors, &desk)?;
         let mut watcher = Watcher::new();
-        watcher.watch(source.watched(compiled.watched));
+        watcher.watch(source.watched(compiled.watched), compiled.patterns);
         for (name, bind) in server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
@@ -171,6 +179,7 @@ impl App {
             source,
             env,
             at_start,
+            delegation,
             ledger,
             server,
             attestors: compiled.attestors,
@@ -183,6 +192,7 @@ impl App {
             control,
         };
         app.record("started", None, None);
+        app.record_changes(changes);
         app.tell_unenforced();
         console::note("ready");
         os::tell_manager("READY=1");
@@ -225,26 +235,29 @@ impl App {
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
         let number = previous.number + 1;
-        let compiled = config::read(&self.source, &mut found).and_then(|mut draft| {
-            self.at_start.keep(&mut draft, &mut found);
-            let state_dir = draft.state_dir.clone();
-            let make_root = || interception::load_or_create(&state_dir);
-            draft.compile(&self.env, number, make_root, Some(&previous), &mut found)
+        self.watcher.mark();
+        let compiled = config::files_of(&self.source, &mut found).filter(|_| !found.has_errors()).and_then(|files| {
+            let make_root = || interception::load_or_create(self.at_start.state_dir());
+            let at_start = Some(&self.at_start);
+            let load = Load { env: &self.env, number, interception: &make_root, previous: Some(&previous), at_start };
+            self.delegation.compile(&files, &load, &mut found)
         });
         found.sort();
         console::diagnostics(&found);
+        let mut changes = Vec::new();
         let refusal = match compiled {
-            Some(compiled) if !found.has_errors() => match self.server.replace(compiled.generation) {
+            Some((compiled, standing)) => match self.server.replace(compiled.generation) {
                 Ok(()) => {
                     compiled.attestors.start(Some(&self.attestors));
                     self.attestors = compiled.attestors;
+                    changes = self.delegation.take_up(standing);
                     self.take_up(compiled.access);
-                    self.watcher.watch(self.source.watched(compiled.watched));
+                    self.watcher.watch(self.source.watched(compiled.watched), compiled.patterns);
                     None
                 }
                 Err(error) => Some(error.to_string()),
             },
-            Some(_) | None => Some(first_error(&found)),
+            None => Some(first_error(&found)),
         };
         let by = actor.as_ref().map_or_else(String::new, |actor| format!(", asked for by {actor}"));
         match &refusal {
@@ -261,6 +274,7 @@ impl App {
                 self.record("generation_refused", actor, Some(why.clone()));
             }
         }
+        self.record_changes(changes);
         os::tell_manager("READY=1");
         Reloaded {
             outcome: if refusal.is_none() { "loaded" } else { "refused" }.to_owned(),
@@ -273,7 +287,7 @@ impl App {
     /// What of a new generation is not the data plane's.
     fn take_up(&self, access: Access) {
         self.desk.access.store(Arc::new(access));
-        self.desk.facts.store(Arc::new(facts(&self.server)));
+        self.desk.facts.store(Arc::new(facts(&self.server, &self.delegation)));
         // Credentials that were read anew are suspended as before.
         self.desk.state.drop_leases();
     }
@@ -322,6 +336,10 @@ impl App {
         }
     }
 
+    fn record_changes(&self, changes: Vec<Change>) {
+        changes.into_iter().for_each(|change| self.record(change.kind, None, Some(change.detail)));
+    }
+
     fn record(&self, kind: &'static str, actor: Option<Arc<str>>, detail: Option<String>) {
         let generation = self.server.generation();
         self.ledger.emit(Event::System(SystemEvent {
@@ -340,14 +358,16 @@ fn unregistered(error: prometheus::Error) -> Failure {
 }
 
 /// What the status tells of a generation.
-fn facts(server: &Server) -> Facts {
+fn facts(server: &Server, delegation: &Delegation) -> Facts {
     let listening = |(name, bind): (Arc<str>, Bind)| Listening { name: name.to_string(), bind: bind.to_string() };
-    Facts { listeners: server.addresses().into_iter().map(listening).collect(), teams: Vec::new() }
+    Facts { listeners: server.addresses().into_iter().map(listening).collect(), teams: delegation.facts() }
 }
 
 /// The first error with its place, for the record; all of them are printed.
 fn first_error(found: &Diagnostics) -> String {
-    let first = found.iter().find(|one| one.severity == Severity::Error);
+    let errors = || found.iter().filter(|one| one.severity == Severity::Error);
+    // What is wrong with a team's files refuses nothing.
+    let first = errors().find(|one| one.team.is_none()).or_else(|| errors().next());
     first.map_or_else(String::new, |first| match &first.location {
         Some(place) => format!("{place}: {}", first.message),
         None => first.message.clone(),

@@ -225,8 +225,12 @@ impl Draft {
             teams: teams.bounds,
             generation: number,
         };
+        // A listener that is wrong may be one, and without any nobody is served at all.
+        let has_addresses = listener_settings.len() < root.names_of("listener").len()
+            || listener_settings.is_empty()
+            || listener_settings.iter().any(|settings| matches!(settings.bind, Bind::Tcp(_)));
         let check = |policy: &Policy, out: &mut Diagnostics| {
-            asked::attestors(policy, &attestors, out);
+            asked::attestors(policy, &attestors, has_addresses, out);
             asked::fields(policy, &services, &credentials, out);
             roles.check(policy, out);
         };
@@ -303,9 +307,13 @@ fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics
 }
 
 impl Draft {
-    /// The names that are written in tables of this kind, as `service`; those of teams not among them.
-    pub(crate) fn names_of(&self, key: &str) -> &[String] {
-        self.root.names_of(key)
+    /// The names of services and of credentials, whatever else is wrong with the file; those of teams not among them.
+    pub(crate) fn names(mut self) -> (Vec<String>, Vec<String>) {
+        let mut names = |key| {
+            let tables = self.root.named_tables(key, &mut Diagnostics::default());
+            tables.into_iter().map(|(name, _)| name.value).collect()
+        };
+        (names("service"), names("credential"))
     }
 
     /// The ledger's file, if it writes one.

@@ -1,13 +1,16 @@
 //! Tells when a file that the configuration was made of has changed.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+
+use crate::config::Pattern;
+use crate::os;
 
 /// Editors and config maps change files in several steps; wait until they are through.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -15,16 +18,21 @@ const SETTLE: Duration = Duration::from_millis(150);
 /// No change waits longer than this.
 const LATEST: Duration = Duration::from_secs(2);
 
+/// No file that is watched is longer, in bytes.
+const FILE_MAX: u64 = 64 << 20;
+
 /// Watches files by the folders that hold them, since most changes replace the file.
 pub(crate) struct Watcher {
     watcher: Option<RecommendedWatcher>,
     events: mpsc::UnboundedReceiver<()>,
-    files: Arc<Mutex<Files>>,
+    files: Files,
 }
 
 #[derive(Default)]
 struct Files {
     paths: Vec<PathBuf>,
+    /// Where more files may come to lie.
+    patterns: Vec<Pattern>,
     digest: u64,
 }
 
@@ -38,24 +46,44 @@ impl Watcher {
                 let _ = sender.send(());
             }
         });
-        Self { watcher: watcher.ok(), events, files: Arc::default() }
+        Self { watcher: watcher.ok(), events, files: Files::default() }
     }
 
-    /// Watches these files from now on.
-    pub(crate) fn watch(&mut self, mut paths: Vec<PathBuf>) {
+    /// Watches these files from now on, and those that match.
+    pub(crate) fn watch(&mut self, mut paths: Vec<PathBuf>, patterns: Vec<Pattern>) {
         paths.sort();
         paths.dedup();
-        let mut folders: Vec<_> = paths.iter().filter_map(|path| path.parent()).collect();
-        folders.dedup();
-        for folder in folders {
-            let folder = if folder.as_os_str().is_empty() { std::path::Path::new(".") } else { folder };
-            if let Some(watcher) = &mut self.watcher {
-                // A folder that cannot be watched leaves SIGHUP.
-                let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-            }
+        let is_same = paths == self.files.paths && patterns == self.files.patterns;
+        self.files.paths = paths;
+        self.files.patterns = patterns;
+        self.watch_folders();
+        // Of the same files it was taken before they were read: what changed since then is yet to be noticed.
+        if !is_same {
+            self.mark();
         }
-        let digest = digest(&paths);
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Files { paths, digest };
+    }
+
+    /// From here on changes count: called before the files are read.
+    pub(crate) fn mark(&mut self) {
+        self.files.digest = self.files.digest_now();
+    }
+
+    /// Watches every folder that is there. One that a pattern names may come later, or be put in the place of another:
+    /// the nearest folder above tells.
+    fn watch_folders(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let mut folders: BTreeSet<&Path> = self.files.paths.iter().filter_map(|path| path.parent()).collect();
+        for pattern in &self.files.patterns {
+            folders.insert(pattern.folder());
+            folders.extend(
+                pattern.folder().ancestors().skip(1).find(|above| above.is_dir() || above.as_os_str().is_empty()),
+            );
+        }
+        for folder in folders {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            // A folder that cannot be watched leaves SIGHUP.
+            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
     }
 
     /// Resolves when the content of a watched file has changed and settled.
@@ -69,20 +97,30 @@ impl Watcher {
             while let Ok(Ok(Some(()))) =
                 tokio::time::timeout_at(latest, tokio::time::timeout(SETTLE, self.events.recv())).await
             {}
-            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = digest(&files.paths);
-            if now != files.digest {
-                files.digest = now;
+            // First, so that nothing is put into a new folder unseen.
+            self.watch_folders();
+            let now = self.files.digest_now();
+            if now != self.files.digest {
+                self.files.digest = now;
                 return;
             }
         }
     }
 }
 
-fn digest(paths: &[PathBuf]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for path in paths {
-        std::fs::read(path).ok().hash(&mut hasher);
+impl Files {
+    /// Of all contents, and of what matches. A file may have become a pipe since it was read, so that it is read with
+    /// the same care.
+    fn digest_now(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let mut add = |path: &Path| os::read_regular(path, FILE_MAX).ok().hash(&mut hasher);
+        self.paths.iter().for_each(|path| add(path));
+        let mut matched = Vec::new();
+        for pattern in &self.patterns {
+            matched.extend(pattern.files().unwrap_or_default());
+        }
+        matched.iter().filter(|path| self.paths.binary_search(path).is_err()).for_each(|path| add(path));
+        matched.hash(&mut hasher);
+        hasher.finish()
     }
-    hasher.finish()
 }

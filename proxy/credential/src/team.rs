@@ -24,6 +24,7 @@ pub struct TeamScope {
     token_hosts: Vec<BoundHost>,
     /// How its token endpoints may be reached: the platform's word.
     reach: Reach,
+    settled: bool,
 }
 
 impl TeamScope {
@@ -33,7 +34,27 @@ impl TeamScope {
         let token_hosts =
             parse_all(table, "token_hosts", out, |text| BoundHost::parse(text).map_err(|error| error.to_string()));
         let reach = Reach::take(table, out);
-        Self { name: name.value.clone(), location: name.location.clone(), secrets, hosts, token_hosts, reach }
+        Self {
+            name: name.value.clone(),
+            location: name.location.clone(),
+            secrets,
+            hosts,
+            token_hosts,
+            reach,
+            settled: false,
+        }
+    }
+
+    /// The same scope for files that have been in force: a secret that cannot be read now is no error in them, or a
+    /// team could hold up everybody by taking one away. Whoever asks for it is refused.
+    #[must_use]
+    pub fn settle(self) -> Self {
+        Self { settled: true, ..self }
+    }
+
+    /// Whether what stands at a place has been in force.
+    pub(crate) fn is_settled(place: &Location, scopes: &[Self]) -> bool {
+        Self::of(place, scopes).is_ok_and(|scope| scope.is_some_and(|scope| scope.settled))
     }
 
     /// The scope of what stands at a place. `Ok(None)`: the platform's, without bounds. `Err`: of a team whose own

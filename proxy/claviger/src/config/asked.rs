@@ -11,7 +11,9 @@ use super::services::ServiceParts;
 
 /// An attestor that is not there, or an attribute that none can yield, never matches: a deny that asks for it would
 /// be silent.
-pub(super) fn attestors(policy: &Policy, attestors: &Attestors, out: &mut Diagnostics) {
+///
+/// `has_addresses`: whether clients of some listener have an address.
+pub(super) fn attestors(policy: &Policy, attestors: &Attestors, has_addresses: bool, out: &mut Diagnostics) {
     if !attestors.is_complete() {
         return;
     }
@@ -22,6 +24,12 @@ pub(super) fn attestors(policy: &Policy, attestors: &Attestors, out: &mut Diagno
             Wanted::Attestor(name) if is_attestor(name) => continue,
             Wanted::Attestor(name) => {
                 attestors.unknown(name, &asked.location, &asked.key, out);
+                continue;
+            }
+            Wanted::Address if has_addresses => continue,
+            Wanted::Address => {
+                out.error(&asked.location, &asked.key, "no client has an address: all listeners are Unix sockets")
+                    .help("an allow with this condition never matches, a deny always fires: leave it out, or bind a TCP address");
                 continue;
             }
             // That an attestor is not there is reported at its own place.
@@ -105,7 +113,12 @@ fn wrong<'d>(
     out: &'d mut Diagnostics,
 ) -> &'d mut Diagnostic {
     match policy.place_of_rule(rule).filter(|place| place.team().is_some()) {
-        Some(place) => out.error(place, format!("allow.{}", rule.rsplit('/').next().unwrap_or(rule)), message),
+        Some(place) => {
+            let key = format!("allow.{}", rule.rsplit('/').next().unwrap_or(rule));
+            let is_settled = policy.teams().iter().any(|team| team.is_settled() && place.team() == Some(team.name()));
+            // Where its value became too short, whoever asks for it is refused.
+            if is_settled { out.warning(place, key, message) } else { out.error(place, key, message) }
+        }
         None => out.error(parts.route.location(), format!("service.{}.{key}", parts.route.name()), message),
     }
 }

@@ -37,6 +37,11 @@ impl AtStart {
         Self { state_dir: draft.state_dir.clone(), ledger: draft.ledger.clone(), admin }
     }
 
+    /// The state folder that is in use.
+    pub(crate) fn state_dir(&self) -> &std::path::Path {
+        &self.state_dir
+    }
+
     /// Puts what is in force into a draft that is reloaded, and warns of what differs: half of a change, such as a
     /// new state folder under the open ledger, would be worse than none.
     pub(crate) fn keep(&self, draft: &mut Draft, out: &mut Diagnostics) {

@@ -10,11 +10,11 @@ use super::pattern::Pattern;
 use super::texts::{self, Texts};
 
 /// The root keys of an included file: every table that is keyed by name, and the tests.
-const INCLUDED: &[&str] =
+pub(super) const INCLUDED: &[&str] =
     &["listener", "attestor", "store", "service", "credential", "schedule", "workload", "allow", "deny", "team"];
 /// What a team's file may say.
-const OF_TEAMS: &[&str] = &["workload", "credential", "allow", "deny"];
-const LISTS: &[&str] = &["test", "suppress"];
+pub(super) const OF_TEAMS: &[&str] = &["workload", "credential", "allow", "deny"];
+pub(super) const LISTS: &[&str] = &["test", "suppress"];
 /// What is said once for a whole process or installation.
 const MAIN_ONLY: &[&str] = &["trust_domain", "state_dir", "include", "limits", "ledger", "admin"];
 

@@ -2,7 +2,7 @@
 //!
 //! A team whose files are wrong keeps those that were in force; if there are none, or if they do not hold under the
 //! platform's own change, it is denied. What the platform itself writes wrong refuses the whole, and so does a change
-//! of the platform that breaks files which no team touched.
+//! of the platform that puts unchanged files of a team beyond their bounds: nobody is denied by surprise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,18 +97,13 @@ impl Standing {
     fn demote(&self, files: &Files, team: &Arc<str>, stands: &mut Stands) -> Option<()> {
         let state = self.0.get(team);
         let good = state.and_then(|state| state.good.clone());
-        let next = match (stands.get(team).unwrap_or(&Stand::Current), good) {
-            (Stand::Current, Some(good)) => {
-                let is_same = files.teams.get(team).is_some_and(|files| files.is_as(&good));
-                let is_in_force = state.is_some_and(|state| state.in_force.is_some());
-                match (is_same, is_in_force) {
-                    (true, true) => return None,
-                    (true, false) => Stand::Frozen,
-                    (false, _) => Stand::Good(good),
-                }
-            }
-            (Stand::Current, None) | (Stand::Good(_), _) => Stand::Frozen,
-            (Stand::Frozen, _) => return None,
+        let is_same = || good.as_ref().is_some_and(|good| files.teams.get(team).is_some_and(|now| now.is_as(good)));
+        let next = match stands.get(team).unwrap_or(&Stand::Current) {
+            Stand::Current => good.clone().map_or(Stand::Frozen, Stand::Good),
+            // Nothing around them excuses it, and nobody but the platform changed anything.
+            Stand::Good(_) if is_same() && state.is_some_and(|state| state.in_force.is_some()) => return None,
+            Stand::Good(_) => Stand::Frozen,
+            Stand::Frozen => return None,
         };
         stands.insert(team.clone(), next);
         Some(())

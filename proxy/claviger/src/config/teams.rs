@@ -16,7 +16,8 @@ pub(crate) enum Stand {
     /// Those that lie there.
     #[default]
     Current,
-    /// Those that were in force before: they need not be tested once more, and a tie is the platform's doing.
+    /// Those that were in force before: what changed around them (a tie, a test, a secret that is gone) is no reason
+    /// to give them up.
     Good(Arc<[ConfigFile]>),
     /// None: who is of the team is denied.
     Frozen,
@@ -50,8 +51,9 @@ pub(super) fn take(
         let bounds = Team::take(&located, &mut table, trust_domain, &routes, root.names_of("service"), out);
         let may_name = |parts: &&ServiceParts| bounds.iter().any(|team| team.services().contains(parts.route.name()));
         let hosts = services.iter().filter(may_name).flat_map(|parts| BoundHost::of_service(&parts.route)).collect();
-        all.scopes.push(TeamScope::take(&located, &mut table, hosts, out));
+        let scope = TeamScope::take(&located, &mut table, hosts, out);
         table.finish(out);
+        all.scopes.push(if matches!(stand, Stand::Good(_)) { scope.settle() } else { scope });
         all.bounds.extend(bounds.map(|bounds| match stand {
             Stand::Current => bounds,
             Stand::Good(_) => bounds.settle(),

@@ -7,6 +7,7 @@ use claviger_contract::{Attested, Secret};
 use claviger_policy::document::{Diagnostics, Located, Table, Value};
 
 use super::{Minted, Replaced, Source, SourceEnv, Taken};
+use crate::TeamScope;
 use crate::binding::{BoundHost, intersect};
 use crate::digest::Digester;
 use crate::error::{SourceError, StoreError};
@@ -155,10 +156,7 @@ fn make(
                 bound = narrow(bound, &stored, text);
                 read.push((name.clone(), stored));
             }
-            Some(Err(error)) => {
-                unreadable(&error, &handle, text, &key, bind, out);
-                complete = false;
-            }
+            Some(Err(error)) => complete &= unreadable(&error, &handle, text, &key, bind, env, out),
             None => {}
         }
         fields.push((name.clone(), handle));
@@ -186,17 +184,24 @@ pub(super) fn warn(stored: &Stored, text: &Located<String>, key: &str, out: &mut
     }
 }
 
-/// A secret that cannot be read at load, with the command that mends it.
+/// A secret that cannot be read at load, with the command that mends it; `true`: it is no error.
 pub(super) fn unreadable(
     error: &SourceError,
     handle: &SecretHandle,
     text: &Located<String>,
     key: &str,
     bind: &str,
+    env: &SourceEnv<'_>,
     out: &mut Diagnostics,
-) {
-    let diagnostic = out.error(&text.location, key, error.to_string());
+) -> bool {
+    let is_settled = TeamScope::is_settled(&text.location, &env.env.teams);
+    let diagnostic = if is_settled {
+        out.warning(&text.location, key, error.to_string())
+    } else {
+        out.error(&text.location, key, error.to_string())
+    };
     if matches!(error, SourceError::Store { cause: StoreError::NotFound(_), .. }) {
         diagnostic.help(handle.advice(bind));
     }
+    is_settled
 }

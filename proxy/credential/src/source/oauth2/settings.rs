@@ -41,7 +41,7 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
     else {
         return None;
     };
-    check_secret(&handle, &text, &secret_key, &endpoint, out)?;
+    check_secret(&handle, &text, &secret_key, &endpoint, env, out)?;
     let digest = Digester::new("source oauth2")
         .field("token_url", token_url.as_str())
         .field("client_id", &client_id.value)
@@ -161,6 +161,7 @@ fn check_secret(
     text: &Located<String>,
     key: &str,
     endpoint: &Target,
+    env: &SourceEnv<'_>,
     out: &mut Diagnostics,
 ) -> Option<()> {
     let Some(read) = handle.read_now() else { return Some(()) };
@@ -179,9 +180,6 @@ fn check_secret(
                 })
                 .ok()
         }
-        Err(error) => {
-            unreadable(&error, handle, text, key, &format!("--host {host}"), out);
-            None
-        }
+        Err(error) => unreadable(&error, handle, text, key, &format!("--host {host}"), env, out).then_some(()),
     }
 }
