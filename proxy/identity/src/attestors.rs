@@ -77,7 +77,7 @@ impl Attestors {
         let is_known = |name: &str| others.iter().any(|known| known == name);
         let mut taken: Vec<(Arc<str>, Arc<dyn Attestor>)> = Vec::new();
         for (name, mut table) in neighbours {
-            let attestor = locality::take(&name, &mut table, &all, is_known, out);
+            let attestor = locality::take(&name, &mut table, &all, is_known, env, out);
             taken.extend(attestor.map(|attestor| (name.value.as_str().into(), attestor)));
             table.finish(out);
         }

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger_contract::Attested;
+use claviger_contract::{Attested, Clock};
 use claviger_policy::Principal;
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
 use self::own::{OwnSvid, OwnToken};
 use super::{Attestor, Evidence, Verdict};
+use crate::IdentityEnv;
 
 /// An attestor by its name.
 pub(crate) type Named = (Arc<str>, Arc<dyn Attestor>);
@@ -27,6 +28,7 @@ struct Locality {
     verifier: Arc<str>,
     verify: Arc<dyn Attestor>,
     is_private: bool,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the sidecar proves itself by.
@@ -42,6 +44,7 @@ pub(crate) fn take(
     table: &mut Table,
     others: &[Named],
     is_known: impl Fn(&str) -> bool,
+    env: &IdentityEnv,
     out: &mut Diagnostics,
 ) -> Option<Arc<dyn Attestor>> {
     let verify = take_verify(table, others, is_known, out);
@@ -85,7 +88,14 @@ pub(crate) fn take(
     // In a pod loopback is the pod's own, unless it has the host's network.
     let is_private = loopback.map_or_else(|| verifier.1.is_of_pods(), |at| at.value);
     let (verifier, verify) = verifier.clone();
-    Some(Arc::new(Locality { name: name.value.as_str().into(), own, verifier, verify, is_private }))
+    Some(Arc::new(Locality {
+        name: name.value.as_str().into(),
+        own,
+        verifier,
+        verify,
+        is_private,
+        clock: env.clock.clone(),
+    }))
 }
 
 fn take_verify<'o>(
@@ -156,8 +166,14 @@ impl Attestor for Locality {
 
     fn health(&self) -> Vec<String> {
         match &self.own {
-            Own::Token(token) => token.error().into_iter().collect(),
-            Own::Svid(svid) => svid.error().into_iter().collect(),
+            Own::Token(token) => token.error().into_iter().chain(token.end(self.clock.now())).collect(),
+            Own::Svid(svid) => {
+                let refused = match self.verify.attest_certificates(&svid.chain()) {
+                    Verdict::Refused(error) => Some(format!("its own SVID is refused: {error}")),
+                    Verdict::Attested(_) | Verdict::Absent => None,
+                };
+                svid.error().into_iter().chain(refused).collect()
+            }
         }
     }
 

@@ -152,6 +152,8 @@ fn a_token_is_renewed_and_ends() {
     assert_eq!(told(&ask(&bench.world, &own, None, None)), WORKER);
     bench.world.clock.advance_ms(1);
     assert_eq!(told(&ask(&bench.world, &own, None, None)), "identity_expired");
+    let complaints = bench.attestors.health();
+    assert!(complaints.iter().any(|(_, what)| what.contains("token` has expired")), "{complaints:?}");
     bench.renew(&projected("worker", NOW + 5_000));
     assert_eq!(told(&ask(&bench.world, &own, None, None)), WORKER);
 
@@ -240,6 +242,7 @@ fn an_svid_and_its_key() {
     write(&LeafParams::new(id), &other, true);
     attestors.look_at_files();
     assert_eq!(told(&ask(&world, &own, None, None)), UNTRUSTED);
+    assert!(attestors.health()[0].1.starts_with("its own SVID is refused: "), "{:?}", attestors.health());
     world.write("bundle.pem", other.pem());
     attestors.look_at_files();
     assert_eq!(told(&ask(&world, &own, None, None)), id);

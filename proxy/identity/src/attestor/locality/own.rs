@@ -30,6 +30,8 @@ pub(super) struct OwnToken {
 struct Read {
     text: Secret,
     digest: ProofDigest,
+    /// What it says of its end, for people: whether it holds is the verifier's matter.
+    ends: Option<i64>,
 }
 
 impl OwnToken {
@@ -41,7 +43,8 @@ impl OwnToken {
                 return Err("it holds no token".to_owned());
             }
             let digest = crate::proof_digest(&digest(&SHA256, text));
-            Ok(Read { text: Secret::new(text.to_vec()), digest })
+            let ends = jws::peek_claims(text).and_then(|claims| claims.get("exp")?.as_i64());
+            Ok(Read { text: Secret::new(text.to_vec()), digest, ends })
         });
         let file = report(opened, &written.location, &table.key_of("token"), out)?;
         Some(Self { file, generation: AtomicU64::new(0) })
@@ -55,6 +58,12 @@ impl OwnToken {
 
     pub(super) fn error(&self) -> Option<String> {
         self.file.error()
+    }
+
+    /// That it has ended and nothing has renewed it.
+    pub(super) fn end(&self, now: i64) -> Option<String> {
+        let has_ended = self.file.get().ends.is_some_and(|ends| now >= ends);
+        has_ended.then(|| format!("the token in `{}` has expired: nobody is known by it", self.file.path().display()))
     }
 
     pub(super) fn generation(&self) -> u64 {
