@@ -4,7 +4,7 @@
 use std::fmt;
 
 use claviger_contract::Reach;
-use claviger_policy::document::{Diagnostics, Located, Location, Table};
+use claviger_policy::document::{Diagnostics, Located, Location, Table, nearest};
 
 use crate::binding::{BoundHost, list};
 use crate::reference::{ReferenceError, SecretReference};
@@ -18,7 +18,7 @@ const KINDS: &[&str] = &["static", "oauth2"];
 pub struct TeamScope {
     name: String,
     location: Location,
-    secrets: Vec<SecretPattern>,
+    secrets: Vec<Located<SecretPattern>>,
     /// Of its services.
     hosts: Vec<BoundHost>,
     token_hosts: Vec<BoundHost>,
@@ -33,6 +33,7 @@ impl TeamScope {
         let secrets = parse_all(table, "secrets", out, |text| SecretPattern::parse(text).map_err(|e| e.to_string()));
         let token_hosts =
             parse_all(table, "token_hosts", out, |text| BoundHost::parse(text).map_err(|error| error.to_string()));
+        let token_hosts = token_hosts.into_iter().map(|host| host.value).collect();
         let reach = Reach::take(table, out);
         Self {
             name: name.value.clone(),
@@ -66,6 +67,27 @@ impl TeamScope {
         }
     }
 
+    /// Every store that its secrets name is there.
+    pub(crate) fn check_stores<'a>(
+        &self,
+        is_known: impl Fn(&str) -> bool,
+        all: impl Fn() -> Vec<&'a str>,
+        out: &mut Diagnostics,
+    ) {
+        for pattern in self.secrets.iter().filter(|pattern| !is_known(&pattern.value.store)) {
+            let store = &pattern.value.store;
+            let found = out.error(
+                &pattern.location,
+                format!("team.{}.secrets", self.name),
+                format!("there is no store `{store}`"),
+            );
+            match nearest(store, all()) {
+                Some(near) => found.help(format!("did you mean `{near}`?")),
+                None => found.help(format!("define `[store.{store}]`")),
+            };
+        }
+    }
+
     /// Whether the team may read it.
     pub(crate) fn check_secret(
         &self,
@@ -74,9 +96,9 @@ impl TeamScope {
         key: &str,
         out: &mut Diagnostics,
     ) -> bool {
-        let covered = self.secrets.iter().any(|pattern| pattern.covers(reference));
+        let covered = self.secrets.iter().any(|pattern| pattern.value.covers(reference));
         if !covered {
-            let all: Vec<String> = self.secrets.iter().map(|pattern| format!("`{pattern}`")).collect();
+            let all: Vec<String> = self.secrets.iter().map(|pattern| format!("`{}`", pattern.value)).collect();
             let all = if all.is_empty() { "it has none".to_owned() } else { format!("they are {}", all.join(", ")) };
             out.error(&written.location, key, format!("`{reference}` is beyond the secrets of team `{}`", self.name))
                 .help(format!("{all}: the platform says so at {}", self.location));
@@ -153,12 +175,16 @@ fn parse_all<T>(
     key: &'static str,
     out: &mut Diagnostics,
     parse: impl Fn(&str) -> Result<T, String>,
-) -> Vec<T> {
+) -> Vec<Located<T>> {
     let texts = table.strings(key, out).unwrap_or_default();
-    let parse = |text: &Located<String>| {
-        parse(&text.value).map_err(|message| out.error(&text.location, table.key_of(key), message).severity).ok()
+    let parse = |text: Located<String>| match parse(&text.value) {
+        Ok(value) => Some(text.map(|_| value)),
+        Err(message) => {
+            out.error(&text.location, table.key_of(key), message);
+            None
+        }
     };
-    texts.iter().filter_map(parse).collect()
+    texts.into_iter().filter_map(parse).collect()
 }
 
 /// References that a team may write: `secret://vault/kv/data/payments/**`, `secret://env/PAYMENTS_*`,

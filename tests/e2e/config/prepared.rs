@@ -47,6 +47,10 @@ impl Prepared {
         world.write("internal-ca.pem", world.ca.pem());
         world.write("bundle.json", world.issuer.jwks().replace("\"sig\"", "\"jwt-svid\""));
         world.write("empty", "");
+        world.write(
+            "teams/payments/app.toml",
+            "[workload.app]\nspiffe = \"spiffe://acme.internal/teams/payments/app\"\n",
+        );
         let own = serde_json::json!({ "iss": "https://cluster.acme.internal" });
         world.write("own.jwt", world.issuer.token_with("app", own));
         Self(world)

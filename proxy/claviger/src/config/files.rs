@@ -14,6 +14,7 @@ pub(super) const INCLUDED: &[&str] =
     &["listener", "attestor", "store", "service", "credential", "schedule", "workload", "allow", "deny", "team"];
 /// What a team's file may say.
 pub(super) const OF_TEAMS: &[&str] = &["workload", "credential", "allow", "deny"];
+const LISTS_OF_TEAMS: &[&str] = &["test"];
 pub(super) const LISTS: &[&str] = &["test", "suppress"];
 /// What is said once for a whole process or installation.
 const MAIN_ONLY: &[&str] = &["trust_domain", "state_dir", "include", "limits", "ledger", "admin"];
@@ -182,9 +183,9 @@ pub(super) fn join<'t>(
         let mut tree = tree.clone();
         check_version(&mut tree, out);
         if !tested {
-            LISTS.iter().for_each(|list| drop(tree.take(list)));
+            LISTS_OF_TEAMS.iter().for_each(|list| drop(tree.take(list)));
         }
-        merge.add(&mut tree, OF_TEAMS, LISTS, out);
+        merge.add(&mut tree, OF_TEAMS, LISTS_OF_TEAMS, out);
         finish(tree, OF_TEAMS, out);
     }
     merge.finish()

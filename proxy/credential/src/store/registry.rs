@@ -69,7 +69,11 @@ impl Stores {
             taken.store = Arc::new(WithCandidate { store: taken.store.clone(), candidate: candidate.clone() });
         }
         let is_broken = |name: &&String| !stores.contains_key(*name);
-        let broken = root.names_of("store").iter().filter(is_broken).cloned().collect();
+        let broken: Vec<String> = root.names_of("store").iter().filter(is_broken).cloned().collect();
+        for team in env.teams {
+            let is_known = |name: &str| stores.contains_key(name) || broken.iter().any(|broken| broken == name);
+            team.check_stores(is_known, || stores.keys().map(String::as_str).collect(), out);
+        }
         Self { all: stores, broken, teams: env.teams.to_vec() }
     }
 
