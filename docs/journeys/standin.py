@@ -2,7 +2,9 @@
 """What the journeys need around Claviger, on one machine: an API that checks its key, and an issuer of tokens.
 
   standin.py api HOST PORT FILE   an HTTPS API named HOST on 127.0.0.1:PORT, which answers to whoever sends one of the
-                                  headers in FILE (`name: value`, one a line; read at each request). ca.pem is its root
+                                  headers in FILE (`name: value`, one a line, perhaps with ` # whose`; read at each
+                                  request). ca.pem is its root
+  standin.py certificate HOST     makes HOST.pem and HOST.key, under the same root
   standin.py issuer               makes issuer.key and jwks.json: the keys of a cluster or CI system
   standin.py token FILE           prints a token of the claims in FILE (JSON), signed by issuer.key, good for 10 minutes
 
@@ -25,25 +27,18 @@ def openssl(*args, stdin=None):
 
 
 def certificate(host):
-    """A chain for `host` under ca.pem, which the first call makes."""
+    """HOST.pem and HOST.key under ca.pem, which the first call makes."""
     if not os.path.exists("ca.pem"):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
                 "-subj", "/CN=stand-in root", "-addext", "basicConstraints=critical,CA:TRUE",
                 "-addext", "keyUsage=critical,keyCertSign", "-keyout", "ca.key", "-out", "ca.pem")
-    key = tempfile.NamedTemporaryFile(suffix=".pem", delete=False).name
-    signed = key + ".crt"
     request = openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + host,
-                      "-keyout", key)
-    extensions = key + ".ext"
-    with open(extensions, "w") as file:
-        file.write("subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\n" % host)
-    openssl("x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
-            "-extfile", extensions, "-out", signed, stdin=request)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(signed, key)
-    for file in (key, signed, extensions):
-        os.unlink(file)
-    return context
+                      "-keyout", host + ".key")
+    with tempfile.NamedTemporaryFile("w") as extensions:
+        extensions.write("subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\n" % host)
+        extensions.flush()
+        openssl("x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+                "-extfile", extensions.name, "-out", host + ".pem", stdin=request)
 
 
 def api(host, port, keys):
@@ -53,10 +48,13 @@ def api(host, port, keys):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             with open(keys) as file:
-                wanted = [line.strip().split(": ", 1) for line in file if line.strip()]
-            known = any(self.headers.get(name) == value for name, value in wanted)
+                wanted = [line.strip().partition(" # ") for line in file if line.strip()]
+            found = [whose for header, _, whose in wanted if self.has(*header.split(": ", 1))]
+            known = bool(found)
             status = 200 if known else 401
             said = {"api": host, "request": "%s %s" % (self.command, self.path), "body": len(body)}
+            if known and found[0]:
+                said["key of"] = found[0]
             text = json.dumps(said if known else {"error": "wrong key"}).encode() + b"\n"
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -64,6 +62,9 @@ def api(host, port, keys):
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
+
+        def has(self, name, value):
+            return self.headers.get(name) == value
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
@@ -79,7 +80,9 @@ def api(host, port, keys):
             pass
 
     server = Server(("127.0.0.1", int(port)), Api)
-    server.context = certificate(host)
+    certificate(host)
+    server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.context.load_cert_chain(host + ".pem", host + ".key")
     print("standin: %s answers on 127.0.0.1:%s" % (host, port), flush=True)
     server.serve_forever()
 
@@ -107,7 +110,7 @@ def token(file):
 
 
 if __name__ == "__main__":
-    commands = {"api": (api, 3), "issuer": (issuer, 0), "token": (token, 1)}
+    commands = {"api": (api, 3), "certificate": (certificate, 1), "issuer": (issuer, 0), "token": (token, 1)}
     command, count = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
     if command is None or len(sys.argv) != 2 + count:
         sys.exit(__doc__)

@@ -2,7 +2,8 @@
 //!
 //! A fenced `toml` block whose first line is `# NAME` is a file. In a `console` block a line after `$ ` is typed, with
 //! the lines after `> ` that follow it; what stands below is shown. `terminal=NAME` is another terminal than the first.
-//! `…` stands for anything in a line, alone for any number of lines.
+//! A block in which nothing is typed is what that terminal shows by and by. `…` stands for anything in a line, alone for
+//! any number of lines.
 
 /// One step.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(crate) enum Step {
     File { name: String, text: String },
     /// A command is typed.
     Command { terminal: String, line: usize, text: String, shown: Vec<String> },
+    /// Something is shown by what runs in a terminal.
+    Shown { terminal: String, line: usize, shown: Vec<String> },
 }
 
 pub(crate) fn parse(page: &str) -> Vec<Step> {
@@ -41,6 +44,10 @@ pub(crate) fn parse(page: &str) -> Vec<Step> {
 }
 
 fn commands(terminal: &str, block: &[(usize, &str)]) -> Vec<Step> {
+    if let Some((at, _)) = block.first().filter(|_| !block.iter().any(|(_, line)| line.starts_with("$ "))) {
+        let shown = block.iter().map(|(_, line)| (*line).to_owned()).collect();
+        return vec![Step::Shown { terminal: terminal.to_owned(), line: at + 1, shown }];
+    }
     let mut found: Vec<(usize, String, Vec<String>)> = Vec::new();
     for (at, line) in block {
         if let Some(text) = line.strip_prefix("$ ") {
@@ -110,11 +117,12 @@ fn what_matches() {
 
 #[test]
 fn what_a_page_tells() {
-    let page = "Text.\n\n```toml\n# x.toml\na = 1\n```\n\n```toml\n[part]\n```\n\n```console terminal=two\n$ cat > f <<'END'\n> x\n>\n> END\n$ ls\nf\n```\n";
+    let page = "Text.\n\n```toml\n# x.toml\na = 1\n```\n\n```toml\n[part]\n```\n\n```console terminal=two\n$ cat > f <<'END'\n> x\n>\n> END\n$ ls\nf\n```\n\n```console terminal=two\nlater\n```\n";
     let steps = parse(page);
     assert!(matches!(&steps[0], Step::File { name, text } if name == "x.toml" && text == "# x.toml\na = 1\n"));
     assert!(matches!(&steps[1], Step::Command { terminal, text, shown, line: 13 }
         if terminal == "two" && text == "cat > f <<'END'\nx\n\nEND" && shown.is_empty()));
     assert!(matches!(&steps[2], Step::Command { text, shown, .. } if text == "ls" && shown == &["f"]));
-    assert_eq!(steps.len(), 3);
+    assert!(matches!(&steps[3], Step::Shown { terminal, shown, .. } if terminal == "two" && shown == &["later"]));
+    assert_eq!(steps.len(), 4);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Terminal {
     keyboard: ChildStdin,
     screen: Receiver<Vec<u8>>,
     all: Vec<u8>,
+    /// How much of it is accounted for.
+    read: usize,
 }
 
 impl Terminal {
@@ -52,25 +54,38 @@ impl Terminal {
         });
         let mut keyboard = shell.stdin.take().unwrap();
         writeln!(keyboard, "exec 2>&1").unwrap();
-        Self { shell, keyboard, screen, all: Vec::new() }
+        Self { shell, keyboard, screen, all: Vec::new(), read: 0 }
     }
 
     /// Types a command; yields what it shows until it ends, or until that is enough.
     pub(crate) fn run(&mut self, command: &str, is_enough: impl Fn(&str) -> bool) -> String {
         writeln!(self.keyboard, "{command}\nprintf '\\n{END}\\n'").unwrap();
-        let (began, deadline) = (self.all.len(), Instant::now() + PATIENCE);
+        self.watch(command, |said| match said.split_once(END) {
+            Some((said, _)) => Some(said.strip_suffix('\n').unwrap_or(said).to_owned()),
+            None => is_enough(said).then(|| said.to_owned()),
+        })
+    }
+
+    /// Waits until it shows what is enough, after what it has shown so far.
+    pub(crate) fn wait(&mut self, is_enough: impl Fn(&str) -> bool) -> String {
+        self.watch("what runs there", |said| {
+            let said = said.trim_start_matches('\n');
+            is_enough(said).then(|| said.to_owned())
+        })
+    }
+
+    fn watch(&mut self, what: &str, enough: impl Fn(&str) -> Option<String>) -> String {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let said = String::from_utf8_lossy(&self.all[began..]).into_owned();
-            if let Some((said, _)) = said.split_once(END) {
-                return said.strip_suffix('\n').unwrap_or(said).to_owned();
-            }
-            if is_enough(&said) {
+            let said = String::from_utf8_lossy(&self.all[self.read..]).into_owned();
+            if let Some(said) = enough(&said) {
+                self.read = self.all.len();
                 return said;
             }
             match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(more) => self.all.extend(more),
-                Err(RecvTimeoutError::Timeout) => panic!("`{command}` takes too long; so far:\n{said}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("`{command}` ended the shell:\n{said}"),
+                Err(RecvTimeoutError::Timeout) => panic!("{what} takes too long; so far:\n{said}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("{what} ended the shell:\n{said}"),
             }
         }
     }
