@@ -154,6 +154,11 @@ impl Workload {
         self.ids.len() + self.attested_by.len() + attributes
     }
 
+    /// Whether an ID is one of its IDs, whatever else it asks for.
+    pub(crate) fn has(&self, id: &SpiffeId) -> bool {
+        self.ids.iter().any(|pattern| pattern.matches(id))
+    }
+
     /// Whether a principal is this workload. A missing attribute is unknown, never a mismatch: a deny
     /// of this workload holds for it, an allow does not.
     pub(crate) fn selects(&self, principal: &Principal, attested: Attested) -> Truth {

@@ -242,9 +242,8 @@ async fn explain_after_a_request() {
     let client = client();
     for path in ["/api/v1/models?key=in-query", "/api/v2/models"] {
         let answer = client.get(proxy.gateway(path)).bearer_auth(world.token("app")).send().await.unwrap();
-        let refused = answer.headers().get("claviger-request-id").cloned();
+        assert!(answer.headers().contains_key("claviger-request-id"), "{path}");
         let _ = answer.bytes().await;
-        assert_eq!(refused.is_some(), path.contains("v2"), "{path}");
     }
     proxy.records("finished", 2);
     let ids: Vec<String> =
