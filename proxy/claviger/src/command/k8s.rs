@@ -60,6 +60,9 @@ pub(crate) struct InjectArgs {
     /// The config map with the sidecar's `claviger.toml`
     #[arg(long, value_name = "NAME", default_value = "claviger")]
     config_map: String,
+    /// A secret that the sidecar alone mounts, for `secret://file/…` or a file store of its configuration
+    #[arg(long, value_name = "NAME")]
+    secret: Option<String>,
     /// The port of the sidecar's forward listener on 127.0.0.1, as its configuration says
     #[arg(long, value_name = "PORT", default_value_t = 7070)]
     port: u16,

@@ -23,7 +23,7 @@ pub(super) fn add(
         return Ok(());
     }
     permit(pod, args)?;
-    tell(pod, notes);
+    tell(pod, args.mode, notes);
     let stuck = |node: &Node, what: String| {
         let (line, column, title) = (node.line, node.column + 1, pod.title.clone());
         move |why: Stuck| Refused {
@@ -139,9 +139,15 @@ fn permit(pod: &Pod<'_>, args: &InjectArgs) -> Result<(), Refused> {
 }
 
 /// What the pod's owner should know, and nothing is done about.
-fn tell(pod: &Pod<'_>, notes: &mut Vec<Note>) {
-    if let Some(at) = pod.spec.get("shareProcessNamespace").filter(|at| at.text() == Some("true")) {
+fn tell(pod: &Pod<'_>, mode: Mode, notes: &mut Vec<Note>) {
+    let says = |key: &str, what: &str| pod.spec.get(key).filter(|at| mode == Mode::Sidecar && at.text() == Some(what));
+    if let Some(at) = says("shareProcessNamespace", "true") {
         let why = "containers share one process namespace: one that runs as root may look into the sidecar";
+        notes.push(Note::at(at, &pod.title, why.into()));
+    }
+    if let Some(at) = says("automountServiceAccountToken", "false") {
+        let why = "without the pod's own account the sidecar cannot read the keys of the cluster's issuer: name them by \
+                   `jwks` or `jwks_url` in its configuration";
         notes.push(Note::at(at, &pod.title, why.into()));
     }
     for container in pod.containers() {

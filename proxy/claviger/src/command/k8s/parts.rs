@@ -21,11 +21,15 @@ pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/claviger";
 /// Where the sidecar keeps its state.
 const STATE_FOLDER: &str = "/var/lib/claviger";
 
+/// Where the sidecar alone finds the values of a secret.
+const CREDENTIALS_FOLDER: &str = "/var/run/secrets/claviger-credentials";
+
 /// Where the sidecar finds its configuration.
 const CONFIG_FOLDER: &str = "/etc/claviger";
 
 /// The volumes that [`volumes`] makes, in either mode.
-pub(super) const VOLUMES: &[&str] = &["claviger-config", "claviger-token", "claviger-ca", "claviger-state"];
+pub(super) const VOLUMES: &[&str] =
+    &["claviger-config", "claviger-token", "claviger-ca", "claviger-state", "claviger-credentials"];
 
 /// Replace the system's roots, so they need the public ones as well.
 const BUNDLE_VARIABLES: &[&str] = &[
@@ -119,13 +123,16 @@ pub(super) fn volumes(args: &InjectArgs) -> Vec<Value> {
     let empty = |name: &'static str, limit: &str| {
         Value::Map(vec![("name", text(name)), ("emptyDir", Value::Map(vec![("sizeLimit", text(limit))]))])
     };
+    let secret = args.secret.as_ref().map(|secret| {
+        let source = Value::Map(vec![("secretName", text(secret))]);
+        Value::Map(vec![("name", text("claviger-credentials")), ("secret", source)])
+    });
     match args.mode {
-        Mode::Sidecar => vec![
-            of_config_map("claviger-config", &args.config_map),
-            token,
-            empty("claviger-ca", "1Mi"),
-            empty("claviger-state", "2Gi"),
-        ],
+        Mode::Sidecar => {
+            let own = [empty("claviger-ca", "1Mi"), empty("claviger-state", "2Gi")];
+            let given = [of_config_map("claviger-config", &args.config_map), token];
+            given.into_iter().chain(own).chain(secret).collect()
+        }
         Mode::Gateway => vec![of_config_map("claviger-ca", &args.ca_config_map), token],
     }
 }
@@ -140,6 +147,13 @@ pub(super) fn sidecar(args: &InjectArgs) -> Value {
         entries.extend(rest.iter().map(|(key, value)| (*key, number(*value))));
         Value::Map(entries)
     };
+    let mut mounts = vec![
+        mount("claviger-config", CONFIG_FOLDER, true),
+        mount("claviger-token", TOKEN_FOLDER, true),
+        mount("claviger-ca", CA_FOLDER, false),
+        mount("claviger-state", STATE_FOLDER, false),
+    ];
+    mounts.extend(args.secret.as_ref().map(|_| mount("claviger-credentials", CREDENTIALS_FOLDER, true)));
     Value::Map(vec![
         ("name", text(NAME)),
         ("image", text(&args.image)),
@@ -167,14 +181,6 @@ pub(super) fn sidecar(args: &InjectArgs) -> Value {
                 ("seccompProfile", Value::Map(vec![("type", text("RuntimeDefault"))])),
             ]),
         ),
-        (
-            "volumeMounts",
-            Value::List(vec![
-                mount("claviger-config", CONFIG_FOLDER, true),
-                mount("claviger-token", TOKEN_FOLDER, true),
-                mount("claviger-ca", CA_FOLDER, false),
-                mount("claviger-state", STATE_FOLDER, false),
-            ]),
-        ),
+        ("volumeMounts", Value::List(mounts)),
     ])
 }

@@ -230,12 +230,15 @@ fn some_containers_get_no_variables() {
 fn flags_reach_their_place() {
     let line = "--image registry.test/claviger@sha256:00 --config-map mine --port 7171 --audience aud --no-proxy one.test \
                 --no-proxy .two.test --cluster-domain corp.local";
+    let line = &format!("{line} --secret keys");
     let (once, _) = inject(POD, line).unwrap();
     for part in [
         "image: \"registry.test/claviger@sha256:00\"\n",
         "        name: mine\n",
         "\"http://127.0.0.1:7171\"",
         "audience: aud\n",
+        "secretName: keys\n",
+        "mountPath: /var/run/secrets/claviger-credentials\n",
         ".corp.local,",
         ",one.test,.two.test\"",
     ] {
