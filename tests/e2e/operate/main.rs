@@ -1,1 +1,13 @@
-//! Tests of their own target.
+//! What an operator does to a running process: suspend, resume, reload, look; through which door, and who may.
+
+mod doors;
+mod fleet;
+mod lifetime;
+mod live;
+mod remote;
+mod scene;
+mod state;
+mod suspend;
+#[allow(dead_code, reason = "shared with the tests of hard conditions, which use all of it")]
+#[path = "../hard/wire.rs"]
+mod wire;

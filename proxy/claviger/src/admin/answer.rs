@@ -28,8 +28,8 @@ pub(crate) enum ApiError {
     /// The path is right and the method is not.
     #[error("the method is not allowed here")]
     Method,
-    /// The body is larger than any call needs.
-    #[error("the body is too large")]
+    /// The body is larger than any call needs, or ended in the middle.
+    #[error("the body is too large, or was not sent whole")]
     TooLarge,
     /// Something took too long.
     #[error("the call took too long; whether it was carried out is not known")]

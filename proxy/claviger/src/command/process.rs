@@ -54,12 +54,12 @@ impl Process {
             })?;
         }
         let Some(draft) = draft else { return Err(Failure::Call("the configuration could not be read".to_owned())) };
-        let names = |key: &str| draft.names_of(key).to_vec();
-        let services = names("service");
-        // A service with `secret = …` has a credential of its name.
-        let credentials = [names("credential"), services.clone()].concat();
         let socket = args.socket.clone().unwrap_or_else(|| draft.admin.socket.clone());
-        Ok(Self { socket, state_dir: draft.state_dir, services, credentials })
+        let state_dir = draft.state_dir.clone();
+        let (services, mut credentials) = draft.names();
+        // A service with `secret = …` has a credential of its name.
+        credentials.extend(services.clone());
+        Ok(Self { socket, state_dir, services, credentials })
     }
 
     /// Asks it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use claviger_contract::{Suspendable, Suspension};
@@ -111,8 +112,9 @@ pub(super) async fn list(
 pub(super) async fn suspend(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
+    let body = body.map_err(|_| ApiError::TooLarge)?;
     // Before the body is understood: who has no role is told nothing of what it would have done.
     desk.permit(&caller, Role::Operator, &format!("suspend {}", told(&body)))?;
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| ApiError::Bad(format!("the body: {error}")))?;
