@@ -116,10 +116,15 @@ impl Suspects {
         for rule in self.weary.iter().filter_map(|at| rule(*at)) {
             let team = rule.location.team().map_or("", |team| team);
             let message = format!("the allows of team `{team}` are too many, or too long, to be compared for ties");
-            out.error(&rule.location, format!("allow.{}", rule.name), message)
+            out.error(&rule.location, key_of(rule), message)
                 .help("give allows with different credentials different priorities, or fewer operations and values");
         }
     }
+}
+
+/// As it is written in its file.
+fn key_of(rule: &Rule) -> String {
+    format!("allow.{}", rule.name.rsplit('/').next().unwrap_or(&rule.name))
 }
 
 fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: &mut Diagnostics) {
@@ -135,7 +140,7 @@ fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: 
         std::mem::swap(&mut earlier, &mut later);
     }
     let ((a, first), (b, second)) = (earlier, later);
-    let key = format!("allow.{}", b.name);
+    let key = key_of(b);
     let service = data.services.get(second.service).map_or("", |service| service.name());
     let want = |instance: &Instance| match &instance.credential {
         CredentialUse::None => "no credential".to_owned(),

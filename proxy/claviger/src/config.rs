@@ -182,13 +182,13 @@ impl Draft {
         out: &mut Diagnostics,
     ) -> Option<Compiled> {
         let limits = Limits::take(&mut self.root, out);
-        let suppressions = Suppression::take(&mut self.root, out);
         let listener_settings = take_listeners(&mut self.root, &self.admin, out);
         let AdminSettings { remote, roles, .. } = self.admin;
         let (services, shorthands) = services::take(&mut self.root, out);
         let Some(trust_domain) = self.trust_domain else {
             // Nobody has an identity without it, but a misspelt key of the root is named.
-            for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test"] {
+            for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test", "suppress"]
+            {
                 self.root.take(key);
             }
             self.root.finish(out);
@@ -196,6 +196,7 @@ impl Draft {
         };
         let (mut joined, teams) = teams::take(self.root, &self.teams, stands, &trust_domain, &services, out);
         let root = &mut joined;
+        let suppressions = Suppression::take(root, out);
         let identity = IdentityEnv {
             trust_domain: trust_domain.clone(),
             outbound: env.outbound.clone(),

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use claviger_policy::document::{Diagnostics, Severity};
+use claviger_policy::document::{self, Diagnostics, Severity};
 use serde::Serialize;
 
 use crate::app;
 use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, plural};
+use crate::config::{Draft, Stand, Stands};
 use crate::{config, console};
 use clap::Args;
 
@@ -21,6 +22,9 @@ pub(crate) struct CheckArgs {
     /// Warnings fail the check too
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Only the files of this team, against the platform's: what other teams say does not matter
+    #[arg(long, value_name = "NAME")]
+    pub(crate) team: Option<String>,
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Done {
@@ -28,9 +32,15 @@ pub(crate) fn run(args: &CheckArgs) -> Done {
     let control = app::control_runtime()?;
     let mut found = Diagnostics::default();
     let compiled = match config::read(&path, &mut found) {
-        Some(draft) => draft.compile(&app::idle_env(&control)?, 1, app::no_interception, None, &mut found),
+        Some(draft) => {
+            let stands = stands(args, &draft)?;
+            draft.compile_with(&stands, &app::idle_env(&control)?, 1, app::no_interception, None, &mut found)
+        }
         None => None,
     };
+    if let Some(team) = &args.team {
+        found.retain(|one| one.team.as_deref() == Some(team) || one.severity == Severity::Error);
+    }
     found.sort();
     let count = |severity| found.iter().filter(|one| one.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -61,6 +71,18 @@ pub(crate) fn run(args: &CheckArgs) -> Done {
     })
 }
 
+/// Which files of teams count: all, or those of one team.
+fn stands(args: &CheckArgs, draft: &Draft) -> Result<Stands, Failure> {
+    let Some(wanted) = &args.team else { return Ok(Stands::new()) };
+    if !draft.teams.contains_key(wanted.as_str()) {
+        let near = document::nearest(wanted, draft.teams.keys().map(|name| &**name));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(Failure::Call(format!("there is no team `{wanted}`{near}")));
+    }
+    let others = draft.teams.keys().filter(|name| ***name != **wanted);
+    Ok(others.map(|name| (name.clone(), Stand::Frozen)).collect())
+}
+
 #[derive(Serialize)]
 struct Finding<'a> {
     severity: &'static str,
@@ -70,6 +92,8 @@ struct Finding<'a> {
     key: &'a str,
     message: &'a str,
     help: Option<&'a str>,
+    /// Whose files are to blame.
+    team: Option<&'a str>,
 }
 
 fn json(found: &Diagnostics) -> Result<String, Failure> {
@@ -86,6 +110,7 @@ fn json(found: &Diagnostics) -> Result<String, Failure> {
             key: &one.key,
             message: &one.message,
             help: one.help.as_deref(),
+            team: one.team.as_deref(),
         })
         .collect();
     serde_json::to_string_pretty(&findings).map_err(|error| Failure::doing("print the findings")(&error))

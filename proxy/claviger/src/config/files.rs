@@ -10,11 +10,21 @@ use super::pattern::Pattern;
 use super::texts::{self, Texts};
 
 /// The root keys of an included file: every table that is keyed by name, and the tests.
-pub(super) const INCLUDED: &[&str] =
-    &["listener", "attestor", "store", "service", "credential", "schedule", "workload", "allow", "deny", "team"];
+pub(super) const INCLUDED: &[&str] = &[
+    "listener",
+    "attestor",
+    "store",
+    "service",
+    "credential",
+    "schedule",
+    "workload",
+    "allow",
+    "deny",
+    "team",
+    "role",
+];
 /// What a team's file may say.
 pub(super) const OF_TEAMS: &[&str] = &["workload", "credential", "allow", "deny"];
-const LISTS_OF_TEAMS: &[&str] = &["test"];
 pub(super) const LISTS: &[&str] = &["test", "suppress"];
 /// What is said once for a whole process or installation.
 const MAIN_ONLY: &[&str] = &["trust_domain", "state_dir", "include", "limits", "ledger", "admin"];
@@ -183,9 +193,9 @@ pub(super) fn join<'t>(
         let mut tree = tree.clone();
         check_version(&mut tree, out);
         if !tested {
-            LISTS_OF_TEAMS.iter().for_each(|list| drop(tree.take(list)));
+            drop(tree.take("test"));
         }
-        merge.add(&mut tree, OF_TEAMS, LISTS_OF_TEAMS, out);
+        merge.add(&mut tree, OF_TEAMS, LISTS, out);
         finish(tree, OF_TEAMS, out);
     }
     merge.finish()
