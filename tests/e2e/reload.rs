@@ -46,7 +46,7 @@ async fn sighup_reloads() {
     proxy.wait_for_line("generation 2 is in force");
 }
 
-/// A rotated secret is taken up by the running proxy.
+/// A rotated secret is taken up by the running proxy, whether or not it can be told; upstream knows only the old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_secret_is_used_without_a_restart() {
     let (world, origin) = World::with_keyed_origin().await;
@@ -55,16 +55,12 @@ async fn a_rotated_secret_is_used_without_a_restart() {
         world.run_with_input(&["secret", "--state-dir", "state", "rotate", "api"], "a-new-value-of-some-length");
     assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
     let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
-    loop {
-        // The origin knows only the old value: its 401 shows that the new one arrived.
+    let new =
+        |seen: &claviger_tests::origin::Seen| seen.header("authorization") == Some("Bearer a-new-value-of-some-length");
+    while !origin.seen().iter().any(new) {
         let answer = client().get(proxy.gateway("/api/v1/a")).bearer_auth(world.token("app")).send().await.unwrap();
-        let last = origin.seen().pop().unwrap();
-        if last.header("authorization") == Some("Bearer a-new-value-of-some-length") {
-            assert_eq!(answer.status(), 401);
-            break;
-        }
+        assert_eq!(answer.status(), 200, "the request that tried it was sent once more");
         assert!(std::time::Instant::now() < deadline, "the old value is still used");
-        tokio::task::yield_now().await;
     }
 }
 

@@ -28,7 +28,7 @@ use crate::console;
 use crate::state::State;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::api::{Finding, Reloaded, Wanted, shown};
+pub(crate) use self::api::{Change, Changed, Finding, Reloaded, Standing, Wanted, shown};
 pub(crate) use self::settings::AdminSettings;
 
 /// What only the control loop can do.

@@ -18,6 +18,7 @@ use claviger_contract::{Clock, Event, EventSink};
 use dashmap::DashMap;
 use http::StatusCode;
 
+pub use self::flight::Reread;
 pub(crate) use self::overlap::Leased;
 pub(crate) use self::overlap::RETRY_MS;
 use self::overlap::{Change, Which};

@@ -10,7 +10,7 @@ use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 use http::StatusCode;
 
-use crate::cache::Keeper;
+use crate::cache::{Keeper, Reread};
 use crate::digest::Digest;
 use crate::guard;
 use crate::lease::ONLY_FIELD;
@@ -213,6 +213,18 @@ impl Credentials {
     pub fn drop_leases(&self, name: &str, why: &Arc<str>) {
         if let Some(entry) = self.keepers.get(name) {
             entry.keeper.drop_leases(why);
+        }
+    }
+
+    /// Reads a credential's value again now, instead of within a second: somebody knows that it has changed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read; a lease that is held serves on, unless the secret was removed.
+    pub async fn reread(&self, name: &str) -> Result<Reread, CredentialError> {
+        match self.keepers.get(name) {
+            Some(entry) => entry.keeper.reread().await,
+            None => Err(CredentialError::Unknown(name.into())),
         }
     }
 

@@ -25,6 +25,7 @@ mod store;
 mod team;
 
 pub use binding::{BoundHost, BoundHostError};
+pub use cache::Reread;
 pub use credentials::{CredentialEnv, Credentials, ServiceSecret};
 pub use error::{CredentialError, SourceError, StoreError};
 pub use guard::{EchoGuard, EchoScanner};

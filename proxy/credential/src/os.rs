@@ -8,6 +8,9 @@ use std::path::Path;
 
 /// Makes a directory and its missing parents, for the owner only. One that exists stays as it is.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    if path == Path::new("") {
+        return Ok(());
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -41,12 +44,18 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Makes renames and removals in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    // A name without a folder stands in the working one.
+    File::open(if path == Path::new("") { Path::new(".") } else { path })?.sync_all()
 }
 
 /// The permission bits.
 pub(crate) fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777
+}
+
+/// Whether the superuser owns it.
+pub(crate) fn is_roots(metadata: &Metadata) -> bool {
+    metadata.uid() == 0
 }
 
 /// A number that changes when a file is written or replaced, without reading it; 0 if there is none.

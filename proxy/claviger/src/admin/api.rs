@@ -2,6 +2,7 @@
 //! when it is refused.
 
 mod reload;
+mod secrets;
 mod status;
 mod suspensions;
 
@@ -16,6 +17,7 @@ use super::access::{Caller, Role};
 use super::answer::ApiError;
 
 pub(crate) use self::reload::{Finding, Reloaded};
+pub(crate) use self::secrets::{Change, Changed, Standing};
 pub(crate) use self::suspensions::{Wanted, shown};
 
 /// No call needs more.
@@ -27,6 +29,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/suspensions", get(suspensions::list).post(suspensions::suspend).delete(suspensions::resume))
         .route("/v1/reload", post(reload::reload))
+        .route("/v1/secrets", post(secrets::changed))
         .fallback(async || ApiError::NotFound("there is nothing here; the API begins with /v1/".to_owned()))
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -17,6 +17,8 @@ use claviger_policy::document::Diagnostics;
 
 use self::place::Place;
 pub(crate) use self::rotate::RotateArgs;
+use crate::admin::client::{Client, ClientError};
+use crate::admin::{Change, Changed, Standing};
 use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, report};
 use crate::{config, console};
@@ -95,7 +97,7 @@ pub(crate) fn run(args: &SecretArgs) -> Done {
             let entry = place.store.set(name, value, hosts, owner.clone()).map_err(other)?;
             console::out(&format!("sealed `{name}` (version {}) for {}", entry.version, joined(&entry.hosts)));
             console::out(&format!("refer to it as secret://{}/{name}", place.store_name));
-            take_up(&place, name)?;
+            take_up(&place, name, Change::Set);
         }
         SecretAction::List { output, store } => list::list(&Place::find(args, store)?.store, *output)?,
         SecretAction::Rotate(rotate) => {
@@ -106,7 +108,7 @@ pub(crate) fn run(args: &SecretArgs) -> Done {
             let (place, name) = find(args, name)?;
             place.store.remove(name).map_err(other)?;
             console::out(&format!("removed `{name}`"));
-            take_up(&place, name)?;
+            take_up(&place, name, Change::Removed);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -119,10 +121,34 @@ fn find<'a>(args: &SecretArgs, written: &'a str) -> Result<(Place, &'a str), Fai
     Ok((Place::find(args, store)?, name))
 }
 
-/// Tells the running process, which would notice by itself within about a second.
-#[allow(clippy::unnecessary_wraps, reason = "asks the process once it can be asked")]
-fn take_up(_place: &Place, _name: &str) -> Result<(), Failure> {
-    Ok(())
+/// Tells the running process, which would notice by itself within about a second, and says what it has then.
+fn take_up(place: &Place, name: &str, change: Change) {
+    let changed = Changed { store: place.store_name.clone(), name: name.to_owned(), change };
+    let answer = match Client::at(&place.socket).post("/v1/secrets", &changed) {
+        Ok(answer) => answer,
+        // Nobody is there to be told.
+        Err(ClientError::NotRunning(_)) => return,
+        Err(error) => {
+            console::note(&format!(
+                "the running process looks at the store every second, but could not be told: {error}"
+            ));
+            return;
+        }
+    };
+    let standing: Vec<Standing> =
+        answer.get("credentials").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
+    for Standing { credential, version, previous, at, error } in standing {
+        let beside = previous.map_or_else(String::new, |previous| format!(", with {previous} beside it"));
+        match (version, error) {
+            (Some(version), _) => {
+                console::out(&format!(
+                    "the running process took version {version} of credential `{credential}` up at {at}{beside}"
+                ));
+            }
+            (None, Some(error)) => console::note(&format!("the running process: {error}")),
+            (None, None) => {}
+        }
+    }
 }
 
 fn joined(hosts: &[BoundHost]) -> String {

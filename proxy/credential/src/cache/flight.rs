@@ -26,6 +26,15 @@ const MINT_TIMEOUT: Duration = Duration::from_secs(60);
 /// differ; a tenth of its life at most.
 const MARGIN_MAX_MS: i64 = 5_000;
 
+/// What was read when somebody asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reread {
+    /// The version that was read.
+    pub version: Arc<str>,
+    /// The one that is kept beside it, while a rotation is open.
+    pub previous: Option<Arc<str>>,
+}
+
 impl Keeper {
     /// Starts a mint for a lease that is still good; nobody waits for it.
     pub(super) fn refresh(self: &Arc<Self>, slot: &Arc<Slot>, caller: Option<&Attested>, now: i64) {
@@ -34,6 +43,27 @@ impl Keeper {
         if flight.running().is_none() && !backing_off {
             self.start(slot, &mut flight, caller);
         }
+    }
+
+    /// Reads or mints now, whatever is held: somebody knows that the value has changed. What is under way may have begun
+    /// before that, so it is waited for first.
+    pub(crate) async fn reread(self: &Arc<Self>) -> Result<Reread, CredentialError> {
+        let slot = &self.cache.shared;
+        let under_way = slot.flight().running().cloned();
+        if let Some(landing) = under_way {
+            // Its outcome is not the one that is asked for.
+            let _ = self.landed(landing).await;
+        }
+        let landing = {
+            let mut flight = slot.flight();
+            let begun = flight.running().cloned();
+            begun.unwrap_or_else(|| self.start(slot, &mut flight, None))
+        };
+        let lease = self.landed(landing).await?;
+        let held = slot.held.load();
+        let previous = held.as_ref().and_then(|held| held.overlap.as_ref());
+        let previous = previous.map(|overlap| overlap.previous.stamp.version.clone());
+        Ok(Reread { version: lease.stamp.version.clone(), previous })
     }
 
     /// Joins the mint under way or starts one; while a failure is fresh, its error is the answer.

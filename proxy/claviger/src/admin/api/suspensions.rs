@@ -67,7 +67,7 @@ fn parse_name(kind: Suspendable, text: &str) -> Result<String, String> {
 }
 
 /// It goes into records, answers and terminals.
-fn plain(what: &str, text: &str, max: usize) -> Result<(), String> {
+pub(super) fn plain(what: &str, text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() {
         return Err(format!("{what} is empty"));
     }

@@ -69,7 +69,12 @@ fn text(entry: &SealedEntry, now: i64) {
     console::out(&format!("{name:<24} {version:<18} {:>5}  {owner:<24} {hosts}", age(now - created)));
     if let Some(previous) = previous {
         let former = previous.created.map_or("?".to_owned(), |created| age(now - created));
-        console::out(&format!("{:<24} {:<18} {former:>5}  previous; rotating since {}", "", previous.version, time(*created)));
+        console::out(&format!(
+            "{:<24} {:<18} {former:>5}  previous; rotating since {}",
+            "",
+            previous.version,
+            time(*created)
+        ));
     }
 }
 
@@ -94,9 +99,16 @@ mod tests {
 
     #[test]
     fn ages_are_told_in_one_unit() {
-        for (seconds, expected) in
-            [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h"), (86_399, "23h"), (86_400, "1d")]
-        {
+        for (seconds, expected) in [
+            (-5, "0s"),
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (86_399, "23h"),
+            (86_400, "1d"),
+        ] {
             assert_eq!(age(seconds), expected);
         }
     }

@@ -44,7 +44,8 @@ impl Place {
 
     fn in_folder(args: &SecretArgs, folder: &std::path::Path, store_name: &str) -> Result<Self, Failure> {
         if store_name != "sealed" {
-            let why = format!("`--state-dir` is the folder of store `sealed`; store `{store_name}` is a configuration's");
+            let why =
+                format!("`--state-dir` is the folder of store `sealed`; store `{store_name}` is a configuration's");
             return Err(Failure::call(why));
         }
         let store = SealedStore::open(folder);

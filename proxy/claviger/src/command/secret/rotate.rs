@@ -1,11 +1,12 @@
 //! `claviger secret rotate`: a new value beside the old one, until it is finished or taken back.
 
-use claviger_credential::{Rotate, SealedEntry, StoreError};
 use clap::Args;
+use claviger_credential::{Rotate, SealedEntry, StoreError};
 
 use super::place::Place;
 use super::probe::{Probed, Wanted, probe};
 use super::{other, read_value, take_up};
+use crate::admin::Change;
 use crate::command::Failure;
 use crate::console;
 
@@ -33,13 +34,18 @@ pub(crate) struct RotateArgs {
 pub(super) fn rotate(place: &Place, name: &str, args: &RotateArgs) -> Result<(), Failure> {
     if args.finish {
         let (entry, dropped) = place.store.finish(name).map_err(explained)?;
-        console::out(&format!("finished the rotation of `{name}`: version {} stays, {dropped} is dropped", entry.version));
-        return take_up(place, name);
+        console::out(&format!(
+            "finished the rotation of `{name}`: version {} stays, {dropped} is dropped",
+            entry.version
+        ));
+        take_up(place, name, Change::Finished);
+        return Ok(());
     }
     if args.abort {
         let (entry, dropped) = place.store.take_back(name).map_err(explained)?;
         console::out(&format!("`{name}` is as before: version {} is in force, {dropped} is dropped", entry.version));
-        return take_up(place, name);
+        take_up(place, name, Change::TakenBack);
+        return Ok(());
     }
     let before = place.store.entry(name).map_err(explained)?;
     // Before anybody types a value in vain; it is looked at again when the file is written.
@@ -53,7 +59,8 @@ pub(super) fn rotate(place: &Place, name: &str, args: &RotateArgs) -> Result<(),
     let how = Rotate { expected: Some(before.version), proven: probed == Probed::Taken, at_once: args.at_once };
     let entry = place.store.rotate(name, value, &how).map_err(explained)?;
     say(name, &entry);
-    take_up(place, name)
+    take_up(place, name, Change::Rotated);
+    Ok(())
 }
 
 fn say(name: &str, entry: &SealedEntry) {
@@ -78,6 +85,7 @@ fn explained(error: StoreError) -> Failure {
             "end it with `claviger secret rotate {name} --finish`, or take it back with `--abort`; `--at-once` drops both \
              values for a new one"
         ),
+        StoreError::Unchanged(_) => return Failure::Other(format!("nothing was changed: {error}")),
         StoreError::Overtaken(name) => format!("look at it with `claviger secret list`, then rotate `{name}` again"),
         _ => return other(error),
     };

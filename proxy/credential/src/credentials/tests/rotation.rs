@@ -247,3 +247,25 @@ async fn several_fields_are_replaced_together() {
     assert_eq!(*new.stamp().version, format!("{}.{app}", entry.version));
     assert_eq!(*previous.stamp().version, format!("{}.{app}", entry.previous.unwrap().version));
 }
+
+/// Whoever changed it does not wait for the next look: neither for a read that began before the change.
+#[tokio::test]
+async fn a_change_that_is_told_of_is_read_at_once() {
+    let world = World::new();
+    world.seal("c", OLD, &["c.test"]);
+    let credentials = world.load("[credential.c]\nkind = \"static\"\nvalue = \"secret://sealed/c\"\n");
+    assert_eq!(credentials.reading("sealed", "c"), ["c".into()]);
+    assert!(credentials.reading("sealed", "d").is_empty() && credentials.reading("other", "c").is_empty());
+    let before = world.sealed().entry("c").unwrap().version;
+    world.rotate("c", NEW, true);
+    let after = world.sealed().entry("c").unwrap().version;
+    let read = crate::Reread { version: after.clone(), previous: Some(before) };
+    let (one, two) = tokio::join!(credentials.reread("c"), credentials.reread("c"));
+    assert_eq!((one.unwrap(), two.unwrap()), (read.clone(), read));
+    assert_eq!(credentials.serving().await, NEW);
+    world.sealed().finish("c").unwrap();
+    assert_eq!(credentials.reread("c").await.unwrap(), crate::Reread { version: after, previous: None });
+    world.sealed().remove("c").unwrap();
+    assert_eq!(credentials.reread("c").await.unwrap_err().code(), "secret_missing");
+    assert_eq!(credentials.reread("d").await.unwrap_err().code(), "credential_unknown");
+}
