@@ -20,6 +20,8 @@ pub struct Asked {
 pub enum Wanted {
     /// An attestor of this name.
     Attestor(Arc<str>),
+    /// The address of a client.
+    Address,
     /// An attribute.
     Attribute {
         /// Its name.

@@ -11,10 +11,11 @@ pub use test_case::{TestCase, TestOutcome, TestResult};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::asked::Wanted;
 use crate::condition::Names;
 use crate::document::{Diagnostics, Located, Location, Table};
 use crate::policy::{Data, Declared, HostIndex};
-use crate::rule::{Linker, RuleKind, RuleSet, Scope};
+use crate::rule::{Linker, RuleKind, RuleSet, Scope, Who};
 use crate::schedule::Schedule;
 use crate::workload::Workload;
 use crate::{HostPattern, Policy, ServiceRoute, Team, TrustDomain};
@@ -125,6 +126,7 @@ fn compile_into(
     delegation::check_lent(&teams, &credentials, &broken_credentials, out);
     let (mut set, everyone) = take_rules(root, scope, out);
     workloads.extend(everyone);
+    narrow_asked(&mut set, &workloads);
     let cases = test_case::take(root, &teams, out);
     bucket::check(&set, &workloads, &services, out);
     delegation::check_size(&set, out);
@@ -144,6 +146,26 @@ fn compile_into(
         test_case::report(&policy, out);
     }
     Some(policy)
+}
+
+/// What a rule asks of its callers, only the attestors can say that its workloads name.
+fn narrow_asked(set: &mut RuleSet, workloads: &[Workload]) {
+    for rule in &mut set.rules {
+        let Who::Workloads(named) = &rule.who else { continue };
+        let attested_by: Vec<&[String]> =
+            named.iter().filter_map(|at| workloads.get(*at)).map(|workload| workload.attested_by.as_slice()).collect();
+        if attested_by.iter().any(|names| names.is_empty()) {
+            continue;
+        }
+        let mut names = attested_by.concat();
+        names.sort_unstable();
+        names.dedup();
+        for asked in &mut rule.asked {
+            if let Wanted::Attribute { of, .. } = &mut asked.wanted {
+                of.clone_from(&names);
+            }
+        }
+    }
 }
 
 /// The rules, and a workload for each team of which a rule means everyone.

@@ -84,6 +84,10 @@ impl Condition {
         }
     }
 
+    pub(crate) fn is_address(&self) -> bool {
+        matches!(self.kind, Kind::SourceIp { .. })
+    }
+
     pub(crate) fn is_body(&self) -> bool {
         matches!(self.kind, Kind::Body { .. })
     }

@@ -153,7 +153,7 @@ fn asked_attributes(workloads: &[Workload], set: &RuleSet) -> Arc<[Arc<str>]> {
         .chain(set.rules.iter().flat_map(|rule| &rule.asked))
         .filter_map(|asked| match &asked.wanted {
             Wanted::Attribute { name, .. } => Some(name),
-            Wanted::Attestor(_) => None,
+            Wanted::Attestor(_) | Wanted::Address => None,
         })
         .collect();
     names.into_iter().cloned().collect()

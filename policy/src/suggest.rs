@@ -145,7 +145,7 @@ impl Policy {
             .flat_map(|workload| &workload.asked)
             .filter_map(|asked| match &asked.wanted {
                 Wanted::Attribute { name, .. } => Some(&**name),
-                Wanted::Attestor(_) => None,
+                Wanted::Attestor(_) | Wanted::Address => None,
             })
             .collect();
         let mut attributes = Vec::new();

@@ -494,6 +494,7 @@ fn asked_attributes_have_places() {
             any("27:11 workload.docs-ci.match.github.ref", "github.ref"),
             "32:11 workload.root.match.unix.uid Attribute { name: \"unix.uid\", of: [\"unix\"] }".to_owned(),
             "33:15 workload.root.attested_by Attestor(\"unix\")".to_owned(),
+            "48:9 allow.docs-llm.when Address".to_owned(),
             any("86:9 allow.boost.when", "tier"),
             any("69:9 deny.not-closed.when", "group"),
         ]

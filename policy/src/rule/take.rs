@@ -128,11 +128,10 @@ fn take_conditions(
     for text in &texts {
         match parse(&text.value, names) {
             Ok(condition) => {
-                asked.extend(condition.attribute().map(|name| Asked {
-                    key: key.clone(),
-                    location: text.location.clone(),
-                    wanted: Wanted::Attribute { name: name.into(), of: Vec::new() },
-                }));
+                let attribute = condition.attribute();
+                let wanted = attribute.map(|name| Wanted::Attribute { name: name.into(), of: Vec::new() });
+                let wanted = wanted.or_else(|| condition.is_address().then_some(Wanted::Address));
+                asked.extend(wanted.map(|wanted| Asked { key: key.clone(), location: text.location.clone(), wanted }));
                 conditions.push(condition);
             }
             Err(error) if error.elsewhere => {}
