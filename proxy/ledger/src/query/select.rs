@@ -9,13 +9,16 @@ use super::record::{Exchange, Record};
 use super::walk::{Visit, Window, walk};
 use crate::error::LedgerError;
 
+/// Tells the principals that are meant by their SPIFFE IDs.
+pub type Principals = Box<dyn Fn(&str) -> bool>;
+
 /// Which requests are wanted; what is `None` or empty asks nothing.
 #[derive(Default)]
 pub struct Select {
     /// When they were decided.
     pub window: Window,
     /// Whether a principal is one of those that are meant.
-    pub principal: Option<Box<dyn Fn(&str) -> bool>>,
+    pub principal: Option<Principals>,
     /// `[service.NAME]`.
     pub service: Option<String>,
     /// `[credential.NAME]`.

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use claviger_contract::{Clock as _, SystemClock};
-use claviger_ledger::query::{Select, Window};
+use claviger_ledger::query::{Principals, Select, Window};
 use claviger_policy::{IdPattern, SpiffeId};
 
 use crate::command::Failure;
@@ -83,7 +83,7 @@ impl ChooseArgs {
 }
 
 /// Whether a principal of a record is meant: the last answer is kept, for records of one caller follow each other.
-pub(crate) fn principals(text: &str) -> Result<Box<dyn Fn(&str) -> bool>, Failure> {
+pub(crate) fn principals(text: &str) -> Result<Principals, Failure> {
     let pattern = IdPattern::parse(text).map_err(Failure::Call)?;
     let last = std::cell::RefCell::new((String::new(), false));
     Ok(Box::new(move |id| {

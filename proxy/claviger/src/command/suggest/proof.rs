@@ -46,7 +46,7 @@ pub(super) fn prove(
             proof.also.push(shape.clone());
         }
     }
-    proof.also.sort_by(|a, b| b.count.cmp(&a.count));
+    proof.also.sort_by_key(|shape| std::cmp::Reverse(shape.count));
     let of_the_rule = found.iter().filter(|one| one.location.as_ref().is_some_and(|at| at.file() == "suggestion"));
     proof.warnings = of_the_rule.map(|one| one.message.clone()).collect();
     proof

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use claviger_contract::{Clock as _, SystemClock};
-use claviger_ledger::query::{self, Exchange, Record, Select, Window};
+use claviger_ledger::query::{self, Exchange, Principals, Record, Select, Window};
 use claviger_policy::Recorded;
 
 use crate::command::Failure;
@@ -115,7 +115,7 @@ pub(super) fn one(records: &[Record]) -> Result<(Group, i64), String> {
         matches!(code, "no_rule" | "denied_by_rule" | "ambiguous" | "body_fact_unavailable" | "unknown_service");
     if decided.allowed() != Some(true) && !by_policy {
         let advice = advice(code).map(|advice| format!(": {}; {}", advice.what, advice.remedy)).unwrap_or_default();
-        return Err(format!("it was refused as `{code}` before or after policy{advice}"));
+        return Err(format!("it was refused as `{code}`, which no rule changes{advice}"));
     }
     let recorded = recall::recorded(decided).map_err(|lacking| match lacking {
         Lacking::Principal => "nobody was attested".to_owned(),
@@ -127,11 +127,7 @@ pub(super) fn one(records: &[Record]) -> Result<(Group, i64), String> {
 }
 
 /// What a missing rule refused in a window, of some principals.
-pub(super) fn all(
-    ledger: &Path,
-    window: Window,
-    principal: Option<Box<dyn Fn(&str) -> bool>>,
-) -> Result<Refused, Failure> {
+pub(super) fn all(ledger: &Path, window: Window, principal: Option<Principals>) -> Result<Refused, Failure> {
     gather(ledger, Select { window, principal, ..Select::default() }, lacks_a_rule)
 }
 
