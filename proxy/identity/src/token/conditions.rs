@@ -38,8 +38,9 @@ impl Conditions {
                 match names.claim(&name.value) {
                     Ok(claim) => {
                         let (name, location) = (name.value, name.location);
-                        let values = required_values(item, names.texts.contains(&claim), out);
-                        conditions.require.extend(values.map(|values| Required { name, location, claim, values }));
+                        // One that is wrong stays pinned, to nothing: whoever looks for pins has no second complaint.
+                        let values = required_values(item, names.texts.contains(&claim), out).unwrap_or_default();
+                        conditions.require.push(Required { name, location, claim, values });
                     }
                     Err(wrong) => {
                         out.error(&name.location, key, wrong);
