@@ -49,7 +49,10 @@ async fn the_admin_listener_tells_how_it_goes_and_nothing_else() {
         assert!(name.starts_with("claviger_") || name.starts_with("process_"), "{name}");
         // Labels come from closed sets: codes, bucket bounds, names in the configuration.
         for label in name.split_once('{').map_or("", |(_, rest)| rest).split("\",").filter(|text| !text.is_empty()) {
-            assert!(["code=", "le=", "credential=", "event="].iter().any(|known| label.starts_with(known)), "{name}");
+            assert!(
+                ["code=", "le=", "credential=", "event=", "suspended="].iter().any(|known| label.starts_with(known)),
+                "{name}"
+            );
         }
     }
     for word in ["acme", "spiffe", "api.test", "a-path", "a-query", "app", "127.0.0.1", &token, &world.canary] {
