@@ -129,7 +129,7 @@ fn compile_into(
     narrow_asked(&mut set, &workloads);
     let cases = test_case::take(root, &teams, out);
     bucket::check(&set, &workloads, &services, out);
-    delegation::check_size(&set, out);
+    delegation::check_size(&set, &workloads, out);
     // Indices of workloads hold only if every one of them was read.
     if out.has_errors() {
         return None;

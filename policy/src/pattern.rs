@@ -11,6 +11,9 @@ use crate::target::{check_path, could_be_key, decoded_eq, hash_segment};
 /// How many leading segments of a path are hashed for the prefilter of a decision.
 pub(crate) const HASHED_SEGMENTS: usize = 4;
 
+/// The longest path pattern, in bytes.
+const PATTERN_MAX: usize = 2_048;
+
 /// The hash of no segment (the FNV-1a offset basis).
 const EMPTY_HASH: u32 = 0x811c_9dc5;
 
@@ -139,6 +142,10 @@ impl PathPattern {
         };
         if text.contains('?') {
             return Err("a path pattern has no query".into());
+        }
+        // It stands in every record of a request that it allows.
+        if text.len() > PATTERN_MAX {
+            return Err(format!("the path is longer than {PATTERN_MAX} bytes; `*` and `**` stand for segments"));
         }
         check_path(text, PathMode::Opaque).map_err(|error| format!("the pattern `{text}` can never match: {error}"))?;
         let count = rest.split('/').count();

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::Diagnostics;
+use crate::document::{Diagnostics, Location};
 use crate::rule::RuleSet;
+use crate::workload::Workload;
 use crate::{CredentialFacts, Team};
 
 /// The most rules of one team.
 const RULES_MAX: usize = 5_000;
+/// The most workloads of one team: each is asked for every caller.
+const WORKLOADS_MAX: usize = 1_000;
 /// How many operations the rules of one team may have, counted once for each service that they are at: this is what
 /// a decision scans, and what is held in memory.
 const CANDIDATES_MAX: usize = 50_000;
@@ -35,17 +38,12 @@ pub(super) fn check_lent(teams: &[Team], credentials: &[CredentialFacts], broken
 }
 
 /// No team makes decisions slow, or fills the memory.
-pub(super) fn check_size(set: &RuleSet, out: &mut Diagnostics) {
-    let mut rules: BTreeMap<_, usize> = BTreeMap::new();
-    for rule in &set.rules {
-        let Some(team) = rule.location.team() else { continue };
-        let count = rules.entry(team).or_default();
-        *count += 1;
-        if *count == RULES_MAX + 1 {
-            out.error(&rule.location, "", format!("team `{team}` has more than {RULES_MAX} rules"))
-                .help("merge rules that differ in `ops` only");
-        }
-    }
+pub(super) fn check_size(set: &RuleSet, workloads: &[Workload], out: &mut Diagnostics) {
+    let rules = set.rules.iter().map(|rule| &rule.location);
+    check_count(rules, RULES_MAX, "rules", "merge rules that differ in `ops` only", out);
+    // What stands for `*` is at the platform's table.
+    let workloads = workloads.iter().map(|workload| &workload.location);
+    check_count(workloads, WORKLOADS_MAX, "workloads", "name several IDs in one", out);
     let mut candidates: BTreeMap<_, usize> = BTreeMap::new();
     for instance in &set.instances {
         let Some(rule) = set.rules.get(instance.rule) else { continue };
@@ -56,6 +54,24 @@ pub(super) fn check_size(set: &RuleSet, out: &mut Diagnostics) {
         if before <= CANDIDATES_MAX && *count > CANDIDATES_MAX {
             let message = format!("the rules of team `{team}` have more than {CANDIDATES_MAX} operations at services");
             out.error(&rule.location, "", message).help("use wider path patterns, or name fewer services");
+        }
+    }
+}
+
+fn check_count<'a>(
+    places: impl Iterator<Item = &'a Location>,
+    max: usize,
+    what: &str,
+    help: &str,
+    out: &mut Diagnostics,
+) {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for place in places {
+        let Some(team) = place.team() else { continue };
+        let count = counts.entry(team).or_default();
+        *count += 1;
+        if *count == max + 1 {
+            out.error(place, "", format!("team `{team}` has more than {max} {what}")).help(help);
         }
     }
 }

@@ -26,6 +26,13 @@ use crate::{
 /// How many pairs are reported one by one.
 const REPORTED_MAX: usize = 20;
 
+/// What a team has left to compare.
+enum Budget {
+    Left,
+    JustSpent,
+    Spent,
+}
+
 /// How much comparing a team may ask for: about a second of it.
 const TEAM_BUDGET: usize = 200_000_000;
 
@@ -245,14 +252,15 @@ impl<'a> Analysis<'a> {
                     // Teams have no identity in common.
                     continue;
                 }
-                if let Some(team) = teams.0.or(teams.1)
-                    && !self.can_afford(team, a, b, budgets)
-                {
-                    let own = if teams.0.is_some() { *earlier } else { *later };
-                    if !suspects.weary.iter().any(|at| self.set.instances.get(*at).and_then(team_of) == Some(team)) {
-                        suspects.weary.push(own);
+                if let Some(team) = teams.0.or(teams.1) {
+                    match self.spend(team, a, b, budgets) {
+                        Budget::Left => {}
+                        Budget::JustSpent => {
+                            suspects.weary.push(if teams.0.is_some() { *earlier } else { *later });
+                            continue;
+                        }
+                        Budget::Spent => continue,
                     }
-                    continue;
                 }
                 let solution = self.pair(a, b).unwrap_or(Solution::Impossible);
                 if solution != Solution::Impossible {
@@ -263,7 +271,11 @@ impl<'a> Analysis<'a> {
     }
 
     /// Takes what a comparison costs from what a team has, so that no team can hold up a reload.
-    fn can_afford(&self, team: &Arc<str>, a: &Instance, b: &Instance, budgets: &mut BTreeMap<Arc<str>, usize>) -> bool {
+    fn spend(&self, team: &Arc<str>, a: &Instance, b: &Instance, budgets: &mut BTreeMap<Arc<str>, usize>) -> Budget {
+        if !budgets.contains_key(team) {
+            budgets.insert(team.clone(), TEAM_BUDGET);
+        }
+        let Some(left) = budgets.get_mut(team).filter(|left| **left > 0) else { return Budget::Spent };
         let size = |instance: &Instance| {
             self.set.rules.get(instance.rule).map_or(0, |rule| {
                 let selectors = self.selectors(rule).into_iter().map(Workload::size).sum::<usize>();
@@ -271,9 +283,8 @@ impl<'a> Analysis<'a> {
             })
         };
         let cost = a.operations.len() * b.operations.len() + size(a).saturating_mul(size(b)) + 1;
-        let left = budgets.entry(team.clone()).or_insert(TEAM_BUDGET);
         *left = left.saturating_sub(cost);
-        *left > 0
+        if *left > 0 { Budget::Left } else { Budget::JustSpent }
     }
 
     fn pair(&self, a: &Instance, b: &Instance) -> Option<Solution<Box<Witness>>> {

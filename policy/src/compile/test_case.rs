@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The most tests of one team: each asks every rule.
-const TEAM_TESTS_MAX: usize = 1_000;
+const TEAM_TESTS_MAX: usize = 250;
 
 /// One `[[test]]`.
 #[derive(Clone, Debug)]

@@ -100,6 +100,11 @@ impl Diagnostics {
         self.found.is_empty()
     }
 
+    /// Whether so much is wrong that nobody reads suggestions any more.
+    pub fn is_long(&self) -> bool {
+        self.found.len() > 1_000
+    }
+
     /// Keeps those findings only.
     pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
         self.found.retain(keep);
@@ -154,10 +159,18 @@ impl Diagnostic {
     }
 }
 
+/// The longest text for which a near name is looked for, in bytes.
+const NEAR_MAX: usize = 200;
+
 /// "did you mean" over the names that would have been right; `None` if nothing is near.
 pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody mistypes a name of this length, and comparing takes the product of both.
+    if wrong.len() > NEAR_MAX {
+        return None;
+    }
     right
         .into_iter()
+        .filter(|name| name.len().abs_diff(wrong.len()) <= (name.len().max(wrong.len()) / 3).max(1))
         .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)

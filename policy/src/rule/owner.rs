@@ -97,8 +97,9 @@ impl<'a> Owner<'a> {
                 None if broken.contains(&name.value) => {}
                 None => {
                     let missing = self.missing(&name.value);
+                    let is_long = out.is_long();
                     let error = out.error(&name.location, key, format!("there is no {what} `{missing}"));
-                    match nearest(&name.value, all()) {
+                    match if is_long { None } else { nearest(&name.value, all()) } {
                         Some(near) => error.help(format!("did you mean `{near}`?")),
                         None => error.help(self.where_to_define(what, &name.value)),
                     };

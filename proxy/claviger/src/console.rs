@@ -19,6 +19,7 @@ pub(crate) fn out_raw(text: &str) {
 
 /// What an operator should know while the proxy runs.
 pub(crate) fn note(text: &str) {
+    let text = paragraph(text);
     let _ = writeln!(std::io::stderr(), "claviger: {text}");
 }
 
@@ -30,6 +31,32 @@ pub(crate) fn failure(text: &str) {
 /// Findings about a configuration, one paragraph each.
 pub(crate) fn diagnostics(found: &Diagnostics) {
     for diagnostic in found.iter() {
-        failure(&diagnostic.to_string());
+        failure(&paragraph(&diagnostic.to_string()));
+    }
+}
+
+/// A finding cites what somebody wrote into a file, perhaps a team: it must not steer the terminal, nor begin a line
+/// that looks like one of ours.
+fn paragraph(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    let indented = |line: &str| if line.starts_with(' ') { line.to_owned() } else { format!("  {line}") };
+    let lines = plain.lines().enumerate().map(|(at, line)| if at == 0 { line.to_owned() } else { indented(line) });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::paragraph;
+
+    #[test]
+    fn what_is_cited_stays_within_its_paragraph() {
+        for (text, shown) in [
+            ("one line", "one line"),
+            ("a\n  help: b", "a\n  help: b"),
+            ("a\nclaviger: ready", "a\n  claviger: ready"),
+            ("a\x1b[2J\rclaviger: b\u{9b}", "a\u{fffd}[2J\u{fffd}claviger: b\u{fffd}"),
+        ] {
+            assert_eq!(paragraph(text), shown);
+        }
     }
 }

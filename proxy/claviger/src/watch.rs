@@ -1,7 +1,7 @@
 //! Tells when a file that the configuration was made of has changed.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +20,9 @@ const LATEST: Duration = Duration::from_secs(2);
 
 /// No file that is watched is longer, in bytes.
 const FILE_MAX: u64 = 64 << 20;
+
+/// How many files of a pattern are looked at: more than a configuration may have.
+const MATCHED_MAX: usize = 1_000;
 
 /// Watches files by the folders that hold them, since most changes replace the file.
 pub(crate) struct Watcher {
@@ -112,15 +115,19 @@ impl Files {
     /// Of all contents, and of what matches. A file may have become a pipe since it was read, so that it is read with
     /// the same care.
     fn digest_now(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let mut add = |path: &Path| os::read_regular(path, FILE_MAX).ok().hash(&mut hasher);
-        self.paths.iter().for_each(|path| add(path));
-        let mut matched = Vec::new();
+        let mut matched: BTreeMap<PathBuf, u64> = BTreeMap::new();
         for pattern in &self.patterns {
-            matched.extend(pattern.files().unwrap_or_default());
+            let files = pattern.files().unwrap_or_default();
+            matched.extend(files.into_iter().take(MATCHED_MAX).map(|file| (file, pattern.file_max())));
         }
-        matched.iter().filter(|path| self.paths.binary_search(path).is_err()).for_each(|path| add(path));
-        matched.hash(&mut hasher);
+        for path in &self.paths {
+            matched.entry(path.clone()).or_insert(FILE_MAX);
+        }
+        let mut hasher = DefaultHasher::new();
+        for (path, max) in matched {
+            os::read_regular(&path, max).ok().hash(&mut hasher);
+            path.hash(&mut hasher);
+        }
         hasher.finish()
     }
 }

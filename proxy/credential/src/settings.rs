@@ -1,11 +1,16 @@
 //! `[credential.NAME]`, and `[service.NAME] secret = "…"`.
 
+use std::collections::BTreeMap;
+
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
 use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{Digest, Digester};
 use crate::source::{self, KINDS, SourceEnv, Taken};
 use crate::{ServiceSecret, TeamScope};
+
+/// The most credentials of one team: each is kept, and counted by its name.
+const TEAM_MAX: usize = 500;
 
 /// A credential as configured, with its source made.
 #[derive(Debug)]
@@ -29,8 +34,20 @@ pub(crate) fn take(
 ) -> Vec<CredentialSettings> {
     let mut all: Vec<CredentialSettings> = Vec::new();
     let mut names: Vec<Located<String>> = Vec::new();
+    let mut of_teams = BTreeMap::new();
     for (name, table) in root.named_tables("credential", out) {
         names.push(name.clone());
+        if let Some(team) = name.location.team() {
+            let count = of_teams.entry(team.clone()).or_insert(0_usize);
+            *count += 1;
+            if *count > TEAM_MAX {
+                if *count == TEAM_MAX + 1 {
+                    let message = format!("team `{team}` has more than {TEAM_MAX} credentials");
+                    out.error(&name.location, table.key(), message);
+                }
+                continue;
+            }
+        }
         all.extend(take_one(name, table, env, out));
     }
     for shorthand in shorthands {

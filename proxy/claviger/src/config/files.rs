@@ -213,7 +213,7 @@ pub(super) fn check_version(root: &mut Table, out: &mut Diagnostics) {
 
 fn take_include(tree: &mut Table, out: &mut Diagnostics) -> Vec<(Located<String>, Pattern)> {
     let written = tree.strings("include", out).unwrap_or_default();
-    let parsed = written.into_iter().filter_map(|written| match Pattern::parse(&written) {
+    let parsed = written.into_iter().filter_map(|written| match Pattern::parse(&written, FILE_MAX) {
         Ok(pattern) => Some((written, pattern)),
         Err((message, help)) => {
             out.error(&written.location, "include", message).help(help);
@@ -250,7 +250,7 @@ fn read_included(
             }
             // Two patterns may match one file, which is read once.
             Some(_) => {}
-            None => match texts.read_regular(&path, FILE_MAX) {
+            None => match texts.read_regular(&path, pattern.file_max()) {
                 Ok(text) => {
                     let source = SourceFile::new(path.display().to_string(), text);
                     let tree = document::parse(&source, out);
@@ -274,7 +274,7 @@ fn read_team(name: Located<String>, mut table: Table, files: &mut Files, texts: 
     }
     let (mut all, mut found) = (Vec::new(), Diagnostics::default());
     for written in table.strings("files", out).unwrap_or_default() {
-        match Pattern::parse(&written) {
+        match Pattern::parse(&written, TEAM_FILE_MAX) {
             Ok(pattern) => {
                 let mut reading = Reading { team: &team, written: &written, key: &key, all: &mut all };
                 reading.read(&pattern, texts, &mut found);
@@ -315,7 +315,7 @@ impl Reading<'_> {
             if self.all.len() == TEAM_FILES_MAX {
                 return self.wrong(format!("team `{}` has more than {TEAM_FILES_MAX} files", self.team), found);
             }
-            let text = match texts.read_regular(&path, TEAM_FILE_MAX) {
+            let text = match texts.read_regular(&path, pattern.file_max()) {
                 Ok(text) => text,
                 Err(error) => {
                     self.wrong(format!("failed to read `{}`: {error}", path.display()), found);

@@ -11,6 +11,8 @@ pub(crate) struct Pattern {
     name: String,
     /// `None`: the name is one file's.
     names: Option<glob::Pattern>,
+    /// The longest file that is read, in bytes.
+    file_max: u64,
 }
 
 /// What stands for something else in a name.
@@ -23,7 +25,7 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong, and what to write instead.
-    pub(crate) fn parse(written: &Located<String>) -> Result<Self, (String, &'static str)> {
+    pub(crate) fn parse(written: &Located<String>, file_max: u64) -> Result<Self, (String, &'static str)> {
         let text = &written.value;
         let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
         if name.is_empty() {
@@ -46,12 +48,17 @@ impl Pattern {
         };
         let whole = claviger_contract::path::resolve(written);
         let folder = whole.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { folder, name: name.to_owned(), names })
+        Ok(Self { folder, name: name.to_owned(), names, file_max })
     }
 
     /// The folder that holds the files.
     pub(crate) fn folder(&self) -> &Path {
         if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder }
+    }
+
+    /// The longest file that is read, in bytes.
+    pub(crate) fn file_max(&self) -> u64 {
+        self.file_max
     }
 
     /// The files that match now, by name. Hidden ones only where the pattern begins with a dot: editors leave some.
@@ -104,7 +111,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("nowhere", folder.path().join("z.toml")).unwrap();
         let check = |text: &str, expected: &[&str]| {
-            let pattern = Pattern::parse(&located(folder.path(), text)).unwrap();
+            let pattern = Pattern::parse(&located(folder.path(), text), 1).unwrap();
             let expected: Vec<_> = expected.iter().map(|name| folder.path().join(name)).collect();
             assert_eq!(pattern.files().unwrap(), expected, "{text}");
         };
@@ -130,7 +137,7 @@ mod tests {
             ("a/**.toml", "list the folders"),
             ("[a.toml", "is no pattern"),
         ] {
-            let (message, help) = Pattern::parse(&located(Path::new("/x"), text)).unwrap_err();
+            let (message, help) = Pattern::parse(&located(Path::new("/x"), text), 1).unwrap_err();
             assert!(message.contains(said) || help.contains(said), "{text}: {message}");
         }
     }
