@@ -4,6 +4,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use http::Method;
 
@@ -14,7 +15,7 @@ use crate::value::Truth;
 use crate::workload::{Attested, Workload};
 use crate::{
     AttributeValue, CredentialFacts, CredentialUse, HostPattern, Policy, Principal, Reason, ServiceRoute, TargetError,
-    Wanted,
+    Team, Wanted,
 };
 
 /// What is known beside the policy.
@@ -77,6 +78,8 @@ pub enum Unsuggested {
     Ambiguous(Option<Cited>),
     /// The files of the caller's team are wrong, and none has been in force; no rule helps.
     TeamFrozen,
+    /// The caller's team may not name the service.
+    NotLent(Arc<str>),
     /// No service claims the target; what to look at.
     UnknownService(Option<String>),
     /// The service takes no such path.
@@ -99,11 +102,16 @@ impl Policy {
         let (Some(first), Some(route)) = (requests.first(), requests.first().and_then(|one| self.route(one))) else {
             return Err(Unsuggested::UnknownService(None));
         };
+        let team = given.team.and_then(|name| self.teams().iter().find(|team| **team.name() == *name));
+        if team.is_some_and(|team| !team.may_use(route.name())) {
+            return Err(Unsuggested::NotLent(route.name().clone()));
+        }
         let ops = operations(requests)?;
         let service = route.name().to_string();
         let mut notes: Vec<String> = notes.into_iter().collect();
-        let (credential, lowest) = self.credential_for(first, route, &mut notes);
-        let (who, workload) = match self.exactly(&first.principal) {
+        let (credential, lowest) = self.credential_for(first, route, team, &mut notes);
+        let credential = local(&credential, given.team).to_owned();
+        let (who, workload) = match self.exactly(&first.principal, given.team) {
             Some(workload) => (local(&workload.name, given.team).to_owned(), None),
             None => {
                 let workload = self.new_workload(&first.principal, given, &mut notes);
@@ -124,7 +132,7 @@ impl Policy {
     }
 
     /// The workload that is this caller and nobody else; of several the one that asks for most.
-    fn exactly(&self, principal: &Principal) -> Option<&Workload> {
+    fn exactly(&self, principal: &Principal, team: Option<&str>) -> Option<&Workload> {
         let is_exact = |workload: &&Workload| match workload.ids.as_slice() {
             [only] => {
                 only.domain.as_str() == principal.id.trust_domain()
@@ -132,8 +140,10 @@ impl Policy {
             }
             _ => false,
         };
+        // A team's rules name the team's workloads.
+        let is_theirs = |workload: &&Workload| team.is_none() || local(&workload.name, team) != &*workload.name;
         let selects = |workload: &&Workload| workload.selects(principal, Attested::Really) == Truth::True;
-        let all = self.data().workloads.iter().filter(is_exact).filter(selects);
+        let all = self.data().workloads.iter().filter(is_exact).filter(is_theirs).filter(selects);
         all.max_by_key(|workload| workload.attributes.len() + usize::from(!workload.attested_by.is_empty()))
     }
 
@@ -176,10 +186,22 @@ impl Policy {
 
     /// What to inject: of the credentials that may go there, the one that the caller's or the service's other rules
     /// inject. And the lowest priority of the service's allows.
-    fn credential_for(&self, request: &Recorded, route: &ServiceRoute, notes: &mut Vec<String>) -> (String, i64) {
+    fn credential_for(
+        &self,
+        request: &Recorded,
+        route: &ServiceRoute,
+        team: Option<&Team>,
+        notes: &mut Vec<String>,
+    ) -> (String, i64) {
         let data = self.data();
         let host = HostPattern::exact(&request.authority);
-        let fits = |facts: &&CredentialFacts| facts.hosts.iter().any(|bound| bound.covers(&host));
+        let fits = |facts: &&CredentialFacts| {
+            let name = facts.name.value.as_str();
+            let may = team.is_none_or(|team| {
+                local(name, Some(team.name())) != name || team.credentials().any(|lent| lent == name)
+            });
+            may && facts.hosts.iter().any(|bound| bound.covers(&host))
+        };
         let fitting: Vec<&str> =
             data.declared.credentials.iter().filter(fits).map(|facts| facts.name.value.as_str()).collect();
         let selected = Selected::new(&request.principal, &data.workloads, data.trust_domain.as_str(), Attested::Really);

@@ -148,6 +148,33 @@ async fn only_denials_of_rules_are_waived() {
     assert!(scene.origin.seen().is_empty());
 }
 
+/// What an operator has suspended is no denial of a rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_is_never_waived() {
+    let scene = observing().await;
+    let proxy = scene.world.start();
+    let token = scene.token("app", "refs/heads/main");
+    let client = client();
+    let ask = |path: &'static str| {
+        let request = client.get(proxy.gateway(path)).bearer_auth(&token);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!((ask("/api/v1/x").await, ask("/api/v2/x").await), (200, 200));
+    for (what, name) in [("principal", "spiffe://acme.test/ci/app"), ("service", "api")] {
+        let told = scene.run(&["suspend", what, name]);
+        assert_eq!(told.code, 0, "{told:?}");
+        let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
+        while ask("/api/v2/x").await != 403 || ask("/api/v1/x").await != 403 {
+            assert!(std::time::Instant::now() < deadline, "{what} is not suspended");
+        }
+        let told = scene.run(&["resume", what, name]);
+        assert_eq!(told.code, 0, "{told:?}");
+        while ask("/api/v2/x").await != 200 {
+            assert!(std::time::Instant::now() < deadline, "{what} is not resumed");
+        }
+    }
+}
+
 /// Taken up at a reload, also by requests on open connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_turns_it_off() {

@@ -205,3 +205,40 @@ async fn a_tie_with_another_credential_is_avoided() {
         assert_eq!((status, &scene.decided(&id)["credential"]["name"]), (200, &json!(credential)), "{path}");
     }
 }
+
+/// The rule of a team's workload belongs into the team's file, and is checked as a part of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teams_rule_belongs_into_the_teams_file() {
+    let team = "\n[team.shop]\nfiles = \"teams/shop/*.toml\"\nidentities = [\"spiffe://acme.test/ci/shop\"]\nservices = [\"api\"]\ncredentials = [\"api\"]\n";
+    let scene = Scene::with(|text| text + team).await;
+    let file = "[workload.shop]\nspiffe = \"spiffe://acme.test/ci/shop\"\n\n[allow.cart]\nwho = \"shop\"\nto = \"api\"\nops = [\"GET /v1/cart\"]\nuse = \"api\"\n";
+    std::fs::create_dir_all(scene.world.path().join("teams/shop")).unwrap();
+    scene.world.write("teams/shop/rules.toml", file);
+    let proxy = scene.world.start();
+    let token = scene.token("shop", "refs/heads/main");
+    assert_eq!(scene.ask(&proxy, "GET", "/api/v1/cart", Some(&token)).await.0, 200);
+    let (status, id) = scene.ask(&proxy, "POST", "/api/v1/cart", Some(&token)).await;
+    assert_eq!(status, 403);
+    let told = scene.run(&["suggest", &id]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.out.starts_with("# for a file of team `shop`\n# checked: with this, rule `shop/shop-api` allows it"),
+        "{}",
+        told.out
+    );
+    assert!(
+        told.out
+            .contains("\n[allow.shop-api]\nwho = \"shop\"\nto = \"api\"\nops = [\"POST /v1/cart\"]\nuse = \"api\"\n"),
+        "{}",
+        told.out
+    );
+    assert_eq!(scene.json(&["suggest", &id])["suggestions"][0]["team"], "shop");
+    scene.world.write("teams/shop/rules.toml", format!("{file}\n{}", told.out));
+    proxy.wait_for_line("generation 2 is in force");
+    assert_eq!(scene.ask(&proxy, "POST", "/api/v1/cart", Some(&token)).await.0, 200);
+    // What the team was not lent is not the team's to allow.
+    let (_, id) = scene.ask(&proxy, "GET", "/crm/contacts", Some(&token)).await;
+    let told = scene.run(&["suggest", &id]);
+    assert_eq!(told.code, 1);
+    assert!(told.err.contains("service `crm` is not among the `services` of the caller's team"), "{told:?}");
+}

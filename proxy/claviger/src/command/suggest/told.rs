@@ -75,6 +75,9 @@ fn reason(why: &Unsuggested) -> String {
         Unsuggested::TeamFrozen => {
             "the files of its team are wrong, and none of them has been in force: `claviger check` says why".to_owned()
         }
+        Unsuggested::NotLent(service) => {
+            format!("service `{service}` is not among the `services` of the caller's team, which the platform says")
+        }
         Unsuggested::UnknownService(Some(hint)) => format!("no service claims it: {hint}"),
         Unsuggested::UnknownService(None) => "no service claims it: define `[service.NAME]` with its host".to_owned(),
         Unsuggested::Target(error) => format!("its service refuses the path as it is now: {error}"),
@@ -88,6 +91,7 @@ fn code(why: &Unsuggested) -> &'static str {
         Unsuggested::Denied(_) => "denied_by_rule",
         Unsuggested::Ambiguous(_) => "ambiguous",
         Unsuggested::TeamFrozen => "team_frozen",
+        Unsuggested::NotLent(_) => "service_not_lent",
         Unsuggested::UnknownService(_) => "unknown_service",
         Unsuggested::Target(_) => "bad_target",
         Unsuggested::Method(_) => "bad_method",
