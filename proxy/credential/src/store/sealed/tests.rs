@@ -228,6 +228,9 @@ fn a_key_that_others_may_read_is_refused() {
         );
         assert!(matches!(rotate(&store, "x", "y"), Err(StoreError::Permissions { .. })));
     }
+    // As Kubernetes and systemd hand it over; of anybody else than root it is just a file that others may read.
+    fs::set_permissions(&store.key_file, fs::Permissions::from_mode(0o440)).unwrap();
+    assert_eq!(store.list().is_ok(), crate::os::is_roots(&fs::metadata(&store.key_file).unwrap()));
     fs::set_permissions(&store.key_file, fs::Permissions::from_mode(0o400)).unwrap();
     assert!(read(&store, "x").is_ok());
 }
