@@ -292,7 +292,7 @@ async fn the_gitlab_component_talks_to_a_gateway() {
         let mut command = Command::new("sh");
         command.args(["-e", "-c", &script]).current_dir(world.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        token.into_iter().for_each(|token| drop(command.env("CLAVIGER_TOKEN", token)));
+        command.envs(token.map(|token| ("CLAVIGER_TOKEN", token)));
         command.output().unwrap()
     };
     let output = job(Some(gitlab_token(&world)));

@@ -75,6 +75,24 @@ fi
 exec chroot "$root" "$@"
 "#;
 
+/// What is mounted: a configuration, and a folder for the state.
+fn prepare(folder: &Path, world: &World) {
+    for name in ["config", "state"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::set_permissions(folder.join(name), PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    // Engines let the user pass through; a test's folder does not by itself.
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(
+        folder.join("config/claviger.toml"),
+        "version = 1\ntrust_domain = \"acme.test\"\n[listener.egress]\nmode = \"forward\"\nbind = \"127.0.0.1:0\"\n\
+         authenticate = [\"ci\"]\n[attestor.ci]\nkind = \"jwt\"\nissuer = \"https://ci.test\"\naudience = \"claviger\"\n\
+         jwks = \"jwks.json\"\nidentity = \"spiffe://acme.test/ci/{sub}\"\n[admin]\nbind = \"127.0.0.1:0\"\n",
+    )
+    .unwrap();
+    std::fs::write(folder.join("config/jwks.json"), world.issuer.jwks()).unwrap();
+}
+
 #[test]
 fn the_image_is_the_binary_alone_and_serves() {
     let builder = Builder::new();
@@ -117,20 +135,7 @@ fn the_image_is_the_binary_alone_and_serves() {
     assert_eq!(held, ["claviger"], "the image holds more than the binary");
 
     let world = World::new();
-    for name in ["config", "state"] {
-        std::fs::create_dir(folder.join(name)).unwrap();
-        std::fs::set_permissions(folder.join(name), PermissionsExt::from_mode(0o777)).unwrap();
-    }
-    // Engines let the user pass through; a test's folder does not by itself.
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::write(
-        folder.join("config/claviger.toml"),
-        "version = 1\ntrust_domain = \"acme.test\"\n[listener.egress]\nmode = \"forward\"\nbind = \"127.0.0.1:0\"\n\
-         authenticate = [\"ci\"]\n[attestor.ci]\nkind = \"jwt\"\nissuer = \"https://ci.test\"\naudience = \"claviger\"\n\
-         jwks = \"jwks.json\"\nidentity = \"spiffe://acme.test/ci/{sub}\"\n[admin]\nbind = \"127.0.0.1:0\"\n",
-    )
-    .unwrap();
-    std::fs::write(folder.join("config/jwks.json"), world.issuer.jwks()).unwrap();
+    prepare(folder, &world);
     let mut command = Command::new("unshare");
     command.args(if is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
     command.args(["sh", "-c", CONTAINER, "container"]).arg(root).arg(folder.join("config")).arg(folder.join("state"));

@@ -84,7 +84,7 @@ async fn every_metric_and_label_is_there() {
     let (world, origin) = World::with_keyed_origin().await;
     world.configure(&world.usual(origin.port(), MORE));
     let proxy = world.start();
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let token = world.token("app");
     let get =
         async |url: String, token: &str| client.get(url).bearer_auth(token).send().await.unwrap().status().as_u16();
