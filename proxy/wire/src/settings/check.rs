@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claviger_policy::document::{Diagnostics, Item, Table, Value};
+use claviger_policy::document::{Diagnostics, Item, Located, Table, Value};
 use claviger_policy::{Authority, PathMode, Scheme, Target};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -27,48 +27,51 @@ impl Check {
         let key = table.key_of("check");
         let item = table.take("check")?;
         match item.value {
-            Value::String(text) => match Self::parse(&text) {
-                Ok(check) => Some(check),
-                Err(why) => {
-                    out.error(&item.location, key, why);
-                    None
-                }
-            },
+            Value::String(value) => Self::told(&Located { value, location: item.location }, &key, out),
             Value::Table(mut table) => {
                 if !table.has("call") {
                     table.missing("call", out).help("write `call = \"GET /PATH\"`");
                 }
-                let check = table.parsed("call", out, Self::parse);
+                let call = table.string("call", out);
+                let check = call.and_then(|call| Self::told(&call, &table.key_of("call"), out));
                 let headers = table.table("headers", out).map(|headers| take_headers(headers, out));
                 table.finish(out);
-                Some(Self { headers: headers.unwrap_or_default(), ..check?.value })
+                Some(Self { headers: headers.unwrap_or_default(), ..check? })
             }
             _ => {
-                out.error(&item.location, key, "expected a call or a table")
-                    .help("write `check = \"GET /PATH\"`, or `check = { call = \"GET /PATH\", headers = { NAME = \"VALUE\" } }`");
+                out.error(&item.location, key, "expected a call, or a table with `call` and `headers`")
+                    .help("write `check = \"GET /PATH\"`");
                 None
             }
         }
     }
 
+    fn told(text: &Located<String>, key: &str, out: &mut Diagnostics) -> Option<Self> {
+        let parsed = Self::parse(&text.value);
+        parsed
+            .map_err(|why| {
+                out.error(&text.location, key, format!("`{}`: {why}", text.value))
+                    .help("write a method and a path, as `GET /v1/models`");
+            })
+            .ok()
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
-        let shape = || format!("`{text}`: write a method and a path, as `GET /v1/models`");
-        let (method, path) = text.split_once(' ').ok_or_else(shape)?;
+        let Some((method, path)) = text.split_once(' ').filter(|(_, path)| path.starts_with('/')) else {
+            return Err("a check is a method and a path".to_owned());
+        };
         let method = match method {
             "GET" => Method::GET,
             "HEAD" => Method::HEAD,
-            _ => return Err(format!("`{text}`: a check changes nothing; its method is GET or HEAD")),
+            _ => return Err("a check changes nothing, so its method is GET or HEAD".to_owned()),
         };
-        if !path.starts_with('/') {
-            return Err(shape());
-        }
         if path.contains('*') {
-            return Err(format!("`{text}`: a check is one call; write its path without `*`"));
+            return Err("a check is one call, so its path has no `*`".to_owned());
         }
         // The host is not known here, and says nothing about the path.
         let anywhere = Authority::parse("check.invalid", Scheme::Https.default_port());
         let target = anywhere.and_then(|host| Target::parse(Scheme::Https, host, path, PathMode::Strict));
-        target.map_err(|error| format!("`{text}`: {error}"))?;
+        target.map_err(|error| error.to_string())?;
         Ok(Self { method, path: path.to_owned(), headers: HeaderMap::new() })
     }
 }
@@ -81,7 +84,8 @@ fn take_headers(table: Table, out: &mut Diagnostics) -> HeaderMap {
         let parsed =
             HeaderName::from_bytes(name.value.as_bytes()).ok().filter(|name| !REFUSED.contains(&name.as_str()));
         let Some(header) = parsed else {
-            out.error(&name.location, key.clone(), format!("`{}` is no header that a check may have", name.value));
+            out.error(&name.location, key.clone(), format!("`{}` is no header that a check may have", name.value))
+                .help("name a header that the service asks for, as `x-api-version`");
             continue;
         };
         let Some(text) = item.into_string(out) else { continue };
@@ -113,17 +117,13 @@ mod tests {
         check("GET /v1/models", Ok("GET /v1/models"));
         check("HEAD /", Ok("HEAD /"));
         check("GET /v1/models?limit=1", Ok("GET /v1/models?limit=1"));
-        check("/v1/models", Err("`/v1/models`: write a method and a path, as `GET /v1/models`"));
-        check("GET", Err("`GET`: write a method and a path, as `GET /v1/models`"));
-        check("GET v1", Err("`GET v1`: write a method and a path, as `GET /v1/models`"));
-        check("GET  /v1", Err("`GET  /v1`: write a method and a path, as `GET /v1/models`"));
-        check(
-            "GET https://api.x.com/v1",
-            Err("`GET https://api.x.com/v1`: write a method and a path, as `GET /v1/models`"),
-        );
-        check("POST /v1", Err("`POST /v1`: a check changes nothing; its method is GET or HEAD"));
-        check("get /v1", Err("`get /v1`: a check changes nothing; its method is GET or HEAD"));
-        check("GET /v1/*", Err("`GET /v1/*`: a check is one call; write its path without `*`"));
+        for text in ["/v1/models", "GET", "GET v1", "GET  /v1", "GET https://api.x.com/v1", ""] {
+            check(text, Err("a check is a method and a path"));
+        }
+        for text in ["POST /v1", "get /v1", "GET,HEAD /v1"] {
+            check(text, Err("a check changes nothing, so its method is GET or HEAD"));
+        }
+        check("GET /v1/*", Err("a check is one call, so its path has no `*`"));
         assert!(Check::parse("GET /v1/../admin").is_err());
     }
 }
