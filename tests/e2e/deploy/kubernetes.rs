@@ -110,9 +110,15 @@ fn cluster(pod: &Pod, ca: &TestCa) {
     pod.file(&format!("{folder}/token"), "not.asked.for");
 }
 
+/// Of the manifest, and of the chart as it comes.
 #[test]
 fn the_gateways_configuration_loads_in_its_pod() {
     let pod = gateway_pod(&objects("kubernetes/gateway.yaml"));
+    let values = &objects("helm/claviger/values.yaml")[0];
+    pod.file("/etc/claviger/chart.toml", values["config"].as_str().unwrap());
+    let output = pod.command(&["check", "--strict", "--config", "/etc/claviger/chart.toml"]).output().unwrap();
+    let expected = "/etc/claviger/chart.toml: ok, 2 listeners, 0 services, 0 warnings\n";
+    assert_eq!((said(&output).as_str(), output.status.code()), (expected, Some(0)));
     let output = pod.command(&["check", "--strict", "--config", "/etc/claviger/claviger.toml"]).output().unwrap();
     let expected = "/etc/claviger/claviger.toml: ok, 2 listeners, 1 service, 0 warnings\n";
     assert_eq!((said(&output).as_str(), output.status.code()), (expected, Some(0)));

@@ -70,7 +70,7 @@ pub(crate) struct InjectArgs {
     #[arg(long, value_name = "PORT", default_value_t = 7071)]
     admin_port: u16,
     /// The gateway that pods are to call
-    #[arg(long, value_name = "URL", default_value = "http://claviger.claviger.svc:7070")]
+    #[arg(long, value_name = "URL", default_value = "https://claviger.claviger.svc:7070")]
     gateway: String,
     /// The config map with `ca.pem` and `bundle.pem` of the gateway
     #[arg(long, value_name = "NAME", default_value = "claviger-ca")]
