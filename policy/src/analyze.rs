@@ -30,6 +30,8 @@ pub struct Options {
     pub soon: i64,
     /// All attestors; empty: they are not known, and nothing is said of them.
     pub attestors: Vec<AttestorFacts>,
+    /// The names of workloads that something besides rules names, such as a role.
+    pub named_workloads: Vec<String>,
 }
 
 impl Policy {
@@ -39,7 +41,7 @@ impl Policy {
     pub fn analyze(&self, options: &Options) -> Vec<Finding> {
         let mut out = Vec::new();
         rules::find(self.data(), options, &mut out);
-        tables::find(self.data(), &mut out);
+        tables::find(self.data(), options, &mut out);
         callers::find(self.data(), &options.attestors, &mut out);
         out
     }

@@ -43,6 +43,16 @@ pub(crate) enum Who {
     Workloads(Vec<usize>),
 }
 
+impl Who {
+    /// The workloads that are named.
+    pub(crate) fn workloads(&self) -> Option<&[usize]> {
+        match self {
+            Self::Anyone => None,
+            Self::Workloads(workloads) => Some(workloads),
+        }
+    }
+}
+
 /// One rule, for all services that it names.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {

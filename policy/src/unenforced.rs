@@ -25,6 +25,7 @@ impl Unenforced {
             return None;
         }
         out.warning(&enforce.location, key, "denials of policy are recorded at this listener, and not applied")
+            .code(crate::analyze::Code::ListenerNotEnforced)
             .help("read `claviger ledger observed`, add the rules that are missing, then write `enforce = true`");
         Some(Self { _read: () })
     }

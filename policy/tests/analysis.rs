@@ -17,7 +17,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 /// Before every time that the generated rules name, so that none has expired.
-const OPTIONS: Options = Options { now: -100, soon: 10, attestors: Vec::new() };
+const OPTIONS: Options = Options { now: -100, soon: 10, attestors: Vec::new(), named_workloads: Vec::new() };
 
 /// The rules that are called without effect.
 fn without_effect(rules: &[Rule]) -> Option<BTreeSet<usize>> {

@@ -25,7 +25,7 @@ pub struct AttestorFacts {
     pub identities: Vec<IdPattern>,
     /// The names of the attributes that it can yield.
     pub attributes: Vec<Arc<str>>,
-    /// Whether another attestor that a listener asks relies on it.
+    /// Whether something else relies on it: another attestor that a listener asks, or the administration.
     pub is_relied_on: bool,
     /// The listeners that ask it.
     pub listeners: Vec<Clients>,
@@ -54,8 +54,13 @@ pub(super) fn find(data: &Data, attestors: &[AttestorFacts], out: &mut Vec<Findi
     }
     let view = View { data, attestors };
     let vouching: Vec<Vec<&AttestorFacts>> = data.workloads.iter().map(|workload| view.vouching(workload)).collect();
-    for (workload, vouching) in data.workloads.iter().zip(&vouching) {
-        view.workload(workload, vouching, out);
+    let named: BTreeSet<usize> =
+        data.set.rules.iter().filter_map(|rule| rule.who.workloads()).flatten().copied().collect();
+    // Of one that no rule names, this matters to nobody.
+    for (at, (workload, vouching)) in data.workloads.iter().zip(&vouching).enumerate() {
+        if named.contains(&at) {
+            view.workload(workload, vouching, out);
+        }
     }
     for rule in &data.set.rules {
         view.rule(rule, &vouching, out);

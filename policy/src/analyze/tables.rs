@@ -10,11 +10,11 @@ use crate::rule::{Rule, RuleKind, Who};
 use crate::workload::IdPattern;
 use crate::{CredentialUse, HostPattern, PathMode, Scheme, ServiceRoute};
 
-use super::{Code, Finding};
+use super::{Code, Finding, Options};
 
-pub(super) fn find(data: &Data, out: &mut Vec<Finding>) {
+pub(super) fn find(data: &Data, options: &Options, out: &mut Vec<Finding>) {
     let injecting = injecting(data);
-    workloads(data, &injecting, out);
+    workloads(data, &injecting, &options.named_workloads, out);
     schedules(data, out);
     credentials(data, out);
     services(data, out);
@@ -29,7 +29,7 @@ fn injecting(data: &Data) -> BTreeMap<usize, &Arc<str>> {
     with.collect()
 }
 
-fn workloads(data: &Data, injecting: &BTreeMap<usize, &Arc<str>>, out: &mut Vec<Finding>) {
+fn workloads(data: &Data, injecting: &BTreeMap<usize, &Arc<str>>, named_elsewhere: &[String], out: &mut Vec<Finding>) {
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); data.workloads.len()];
     for (at, rule) in data.set.rules.iter().enumerate() {
         let Who::Workloads(workloads) = &rule.who else { continue };
@@ -41,6 +41,9 @@ fn workloads(data: &Data, injecting: &BTreeMap<usize, &Arc<str>>, out: &mut Vec<
     }
     for (workload, users) in data.workloads.iter().zip(users) {
         let subject = || format!("workload.{}", workload.name);
+        if users.is_empty() && named_elsewhere.iter().any(|name| *name == *workload.name) {
+            continue;
+        }
         if users.is_empty() {
             let finding = Finding::new(Code::WorkloadUnused, subject(), &workload.location, "no rule names it");
             out.push(finding.help("remove it, or name it in `who`"));

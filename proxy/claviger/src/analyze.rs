@@ -39,7 +39,8 @@ pub(crate) struct ServiceSurface {
 /// All findings, by place; `load`: what was said when the configuration was compiled.
 pub(crate) fn analyze(compiled: &Compiled, load: &Diagnostics, now: i64, soon: i64) -> Vec<Reported> {
     let generation = &compiled.generation;
-    let options = Options { now, soon, attestors: attestors(compiled) };
+    let named_workloads = compiled.access.workloads().map(str::to_owned).collect();
+    let options = Options { now, soon, attestors: attestors(compiled), named_workloads };
     let mut found: Vec<Finding> = load.iter().filter(|one| one.severity == Severity::Warning).map(at_load).collect();
     found.extend(generation.policy.analyze(&options));
     services::find(&compiled.surface.services, &generation.policy, &mut found);
@@ -85,6 +86,8 @@ fn attestors(compiled: &Compiled) -> Vec<AttestorFacts> {
             })
             .collect()
     };
+    let remote = compiled.access.listener.as_ref().map(|listener| &listener.settings.authenticate);
+    let administers = |name: &str| remote.is_some_and(|asked| asked.iter().any(|asked| asked.value == name));
     let profiles = compiled.attestors.profiles();
     profiles
         .iter()
@@ -99,7 +102,8 @@ fn attestors(compiled: &Compiled) -> Vec<AttestorFacts> {
                     .filter_map(|id| claviger_policy::IdPattern::parse(id).ok())
                     .collect(),
                 attributes: profile.attributes.clone(),
-                is_relied_on: profiles.iter().find(relies).is_some_and(|other| !clients(&other.name).is_empty()),
+                is_relied_on: administers(&profile.name)
+                    || profiles.iter().find(relies).is_some_and(|other| !clients(&other.name).is_empty()),
                 listeners: clients(&profile.name),
             })
         })

@@ -101,6 +101,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// The workloads that have a role.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &str> {
+        self.roles.who.iter().flat_map(|(_, names)| names).map(|name| name.value.as_str())
+    }
+
     /// Compiles `[admin.remote]`. `policy`, against which the roles were checked, is `None` if it has errors.
     pub(crate) fn new(
         remote: Option<ListenerSettings>,

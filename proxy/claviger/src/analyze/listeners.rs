@@ -22,13 +22,6 @@ pub(super) fn find(listeners: &[Arc<Listener>], admin: Option<&Located<SocketAdd
                     .help("name the hosts as services, then write `unmatched = \"refuse\"`"),
             );
         }
-        if settings.unenforced.is_some() {
-            let message = "`enforce = false`: what policy would refuse is recorded, and passes";
-            out.push(
-                finding(Code::ListenerNotEnforced, message.to_owned())
-                    .help("remove it once the records show what you expect"),
-            );
-        }
         if let Bind::Unix(file) = &settings.bind
             && settings.socket_mode & OTHERS_MAY_CONNECT != 0
         {
