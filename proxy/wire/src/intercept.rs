@@ -64,7 +64,7 @@ async fn open(
     };
     if let Some(attested) = &attested {
         trail.attested(attested, &generation.policy);
-        trail.unless_suspended(Using { principal: &attested.principal.id, service: None, credential: None })?;
+        trail.unless_suspended(Using::caller(attested, None))?;
     }
     if known {
         let token = match attested {

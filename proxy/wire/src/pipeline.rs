@@ -66,11 +66,7 @@ async fn pass(
     trail.attested(&attested, &generation.policy);
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
     // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
-    trail.unless_suspended(Using {
-        principal: &attested.principal.id,
-        service: Some(&service.name),
-        credential: None,
-    })?;
+    trail.unless_suspended(Using::caller(&attested, Some(&service.name)))?;
     // What belongs to this hop ends here: neither policy nor injection sees what will not be sent.
     head::strip_request(&mut head.headers);
     head::strip_proof(&mut head.headers, attested.proof.token.as_ref());
@@ -114,6 +110,7 @@ async fn pass(
     };
     // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant.
     if answered.response.status() == StatusCode::UNAUTHORIZED
+        && ending.may_go_on()
         && let Some(fresh) = renew(generation, &attested, &answered, replay.is_some()).await
         && let Some(replay) = replay
     {

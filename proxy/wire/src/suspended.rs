@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use claviger_contract::{Suspendable, Suspension};
+use claviger_contract::{Attested, Suspendable, Suspension};
 use claviger_policy::{CredentialUse, Grant, IdPattern, SpiffeId};
 use tokio::sync::watch;
 
@@ -37,6 +37,11 @@ pub(crate) struct Using<'a> {
 }
 
 impl<'a> Using<'a> {
+    /// What is known before policy is asked; a tunnel has no service.
+    pub(crate) fn caller(attested: &'a Attested, service: Option<&'a str>) -> Self {
+        Self { principal: &attested.principal.id, service, credential: None }
+    }
+
     /// What a request that policy allowed will use.
     pub(crate) fn granted(grant: &'a Grant) -> Self {
         let credential = match grant.credential() {

@@ -352,6 +352,11 @@ impl Ending {
         exchange.still_allowed(&self.core).map_err(BodyError::from)
     }
 
+    /// Whether something more may be begun for it: nothing is minted for what is suspended.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.exchange.as_ref().is_none_or(|exchange| exchange.still_allowed(&self.core).is_ok())
+    }
+
     /// Does a part of the exchange, unless it is or becomes over.
     pub(crate) async fn while_allowed<T>(&self, part: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         match &self.exchange {
