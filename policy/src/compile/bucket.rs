@@ -30,7 +30,12 @@ pub(super) fn check(set: &RuleSet, workloads: &[Workload], services: &[ServiceRo
         }
         let service = services.get(service).map_or("", |service| service.name());
         let workload = selector.and_then(|at| workloads.get(at));
-        let (name, location) = workload.map_or(("*", location), |workload| (&workload.name, &workload.location));
+        // What stands for everyone of a team is at the platform's table, and the rules are the team's.
+        let (name, location) = match workload {
+            Some(workload) if workload.location.team() == location.team() => (&*workload.name, &workload.location),
+            Some(workload) => (&*workload.name, location),
+            None => ("*", location),
+        };
         let message = format!("{count} rules are for `{name}` at service `{service}`");
         let help = "merge rules that differ in `ops` only, or split the workload";
         if count < REFUSE {

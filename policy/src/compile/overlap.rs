@@ -34,7 +34,7 @@ enum Budget {
 }
 
 /// How much comparing a team may ask for: about a second of it.
-const TEAM_BUDGET: usize = 200_000_000;
+const TEAM_BUDGET: usize = 50_000_000;
 
 /// A pair that may tie.
 pub(super) struct Suspect {
@@ -282,7 +282,7 @@ impl<'a> Analysis<'a> {
                 selectors + rule.conditions_size()
             })
         };
-        let cost = a.operations.len() * b.operations.len() + size(a).saturating_mul(size(b)) + 1;
+        let cost = a.operations.len() * b.operations.len() + size(a).saturating_mul(size(b)).min(1_000_000) + 1;
         *left = left.saturating_sub(cost);
         if *left > 0 { Budget::Left } else { Budget::JustSpent }
     }

@@ -42,30 +42,88 @@ impl<T> Solution<T> {
     }
 }
 
+/// How many comparisons are made before nothing is proven: some ten milliseconds of them.
+const STEPS_MAX: usize = 1_000_000;
+
+/// Counts comparisons; `None` once there were too many.
+struct Steps(usize);
+
+impl Steps {
+    fn take(&mut self, cost: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(cost)?;
+        Some(())
+    }
+}
+
 /// A value for which every test holds.
 pub(crate) fn value(tests: &[&ValueTest]) -> Solution<AttributeValue> {
+    let mut steps = Steps(STEPS_MAX);
+    search(tests, &mut steps).unwrap_or(Solution::Unproven)
+}
+
+/// `None`: it would take too long.
+fn search(tests: &[&ValueTest], steps: &mut Steps) -> Option<Solution<AttributeValue>> {
     let literals: Vec<&Literal> = tests.iter().flat_map(|test| in_literals(test)).collect();
-    let mut tried: Vec<AttributeValue> = tests.iter().flat_map(|test| around(test)).collect();
+    let holds = |value: &AttributeValue| tests.iter().all(|test| test.holds(value) == Truth::True);
+    for value in tests.iter().flat_map(|test| around(test)) {
+        steps.take(literals.len() + 1)?;
+        if holds(&value) {
+            return Some(Solution::Found(value));
+        }
+    }
     for (at, a) in literals.iter().enumerate() {
-        tried.extend(literals.iter().skip(at + 1).filter_map(|b| common(a, b)));
+        for b in literals.iter().skip(at + 1) {
+            steps.take(cost(a, b))?;
+            let Some(value) = common(a, b) else { continue };
+            steps.take(literals.len())?;
+            if holds(&value) {
+                return Some(Solution::Found(value));
+            }
+        }
     }
     // For tests that only exclude.
-    tried.push("another".into());
-    let holds = |value: &AttributeValue| tests.iter().all(|test| test.holds(value) == Truth::True);
-    if let Some(value) = tried.into_iter().find(holds) {
-        return Solution::Found(value);
+    let another = AttributeValue::from("another");
+    if holds(&another) {
+        return Some(Solution::Found(another));
     }
-    let apart = |a: &ValueTest, b: &ValueTest| match (positive(a), positive(b)) {
-        (Some(a), Some(b)) => a.iter().all(|a| b.iter().all(|b| common(a, b).is_none())),
-        _ => false,
-    };
     let texts = literals.iter().any(|literal| matches!(literal, Literal::Text(_) | Literal::Glob(_)));
     if !texts {
         // The ends of every interval were tried.
-        return Solution::Impossible;
+        return Some(Solution::Impossible);
     }
-    let disjoint = tests.iter().enumerate().any(|(at, a)| tests.iter().skip(at + 1).any(|b| apart(a, b)));
-    if disjoint { Solution::Unlikely } else { Solution::Unproven }
+    for (at, a) in tests.iter().enumerate() {
+        for b in tests.iter().skip(at + 1) {
+            if apart(a, b, steps)? {
+                return Some(Solution::Unlikely);
+            }
+        }
+    }
+    Some(Solution::Unproven)
+}
+
+/// Whether no single value meets both.
+fn apart(a: &ValueTest, b: &ValueTest, steps: &mut Steps) -> Option<bool> {
+    let (Some(a), Some(b)) = (positive(a), positive(b)) else { return Some(false) };
+    for a in a {
+        for b in b {
+            steps.take(cost(a, b))?;
+            if common(a, b).is_some() {
+                return Some(false);
+            }
+        }
+    }
+    Some(true)
+}
+
+/// What it takes to find what two literals have in common.
+fn cost(a: &Literal, b: &Literal) -> usize {
+    match (a, b) {
+        (Literal::Glob(a), Literal::Glob(b)) => (a.len() + 1).saturating_mul(b.len() + 1),
+        (Literal::Text(text) | Literal::Glob(text), _) | (_, Literal::Text(text) | Literal::Glob(text)) => {
+            text.len() / 8 + 1
+        }
+        _ => 1,
+    }
 }
 
 fn in_literals(test: &ValueTest) -> &[Literal] {
