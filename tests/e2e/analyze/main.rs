@@ -6,6 +6,7 @@ mod output;
 #[path = "../config/prepared.rs"]
 mod prepared;
 mod suppress;
+mod teams;
 mod tests_command;
 
 use std::process::Output;
