@@ -118,7 +118,7 @@ impl Load {
 }
 
 /// A body in two pieces that does not say how long it is.
-fn streamed() -> reqwest::Body {
+pub(crate) fn streamed() -> reqwest::Body {
     let pieces = futures_util::stream::iter(["a body ", "in pieces"]);
     let frames = pieces.map(|piece| Ok::<_, std::io::Error>(hyper::body::Frame::data(bytes::Bytes::from(piece))));
     reqwest::Body::wrap(http_body_util::StreamBody::new(frames))

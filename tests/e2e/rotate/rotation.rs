@@ -165,6 +165,54 @@ async fn a_key_that_is_replaced_at_once_loses_no_request_that_can_be_repeated() 
     canary::assert_absent_below(&second, world.path());
 }
 
+/// Promise 1: while both values are about, neither reaches a client, whichever of them was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_1_an_upstream_that_reflects_both_values_shows_neither() {
+    let world = World::new();
+    let next = canary::canary();
+    let both = format!("{} {next}", world.canary);
+    let answer = claviger_tests::origin::handler(move |request: http::Request<hyper::body::Incoming>| {
+        let both = both.clone();
+        async move {
+            http_body_util::BodyExt::collect(request.into_body()).await.unwrap();
+            let mut response = http::Response::new(claviger_tests::origin::full(both.clone()));
+            response.headers_mut().insert("x-both", both.parse().unwrap());
+            response
+        }
+    });
+    let origin = claviger_tests::Origin::start(&world.ca, &["api.test"], &["http/1.1"], answer).await;
+    world.seal("api", &world.canary, &["api.test"]);
+    world.configure(&world.usual(origin.port(), ""));
+    let proxy = world.start();
+    let (code, out, _) = secret(&world, &["rotate", "api"], &next);
+    assert!(code == 0 && out.contains("the running process took version"), "{out}");
+    let sent = |value: &str| {
+        let bearer = format!("Bearer {value}");
+        origin.seen().iter().any(|seen| seen.header("authorization") == Some(&bearer))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let client = crate::reload::client();
+    // A body that streams by is sent with the value that is known to work, another may try the new one.
+    while !(sent(&world.canary) && sent(&next)) {
+        assert!(Instant::now() < deadline);
+        for body in [None, Some("small")] {
+            let token = world.token("app");
+            let request = client.post(proxy.gateway("/api/v1/x")).bearer_auth(&token);
+            let answer = match body {
+                None => request.body(crate::load::streamed()),
+                Some(small) => request.body(small),
+            };
+            let answer = answer.send().await.unwrap();
+            let headers = format!("{:?}", answer.headers());
+            let text = headers + &answer.text().await.unwrap();
+            for value in [&world.canary, &next] {
+                canary::assert_absent(value, "an answer", text.as_bytes());
+            }
+            assert!(text.contains("********"), "{text}");
+        }
+    }
+}
+
 /// A value that upstream never takes is taken back; `--finish` leaves no way to the value before.
 #[tokio::test(flavor = "multi_thread")]
 async fn taken_back_or_finished_there_is_one_value() {

@@ -55,8 +55,8 @@ pub(super) fn probe(
     let uses = probing.uses(&place.store_name, name);
     if let Some(short) = uses.iter().find(|used| probing.is_too_short(used)) {
         return Err(Failure::Other(format!(
-            "nothing was changed: the value is too short to be found in answers of service `{}`, which has at least 12 \
-             bytes or `guard = false`",
+            "nothing was changed: the value is too short to be found in answers of service `{}`\n  help: use one of at \
+             least 12 bytes; where it is known never to be reflected, write `guard = false`",
             short.service()
         )));
     }
