@@ -91,3 +91,28 @@ async fn a_stop_lets_open_requests_end() {
     assert_eq!(answer.status(), 200);
     assert!(answer.text().await.unwrap().contains("first last"));
 }
+
+/// Whoever writes the file in place is waited for: its first half is a valid configuration that lacks a deny.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn half_a_file_is_never_in_force() {
+    use std::io::Write;
+    let (world, origin) = World::with_keyed_origin().await;
+    let deny = "[deny.closed]\nwho = \"*\"\nto = \"api\"\nops = [\"GET /v1/a\"]\n";
+    world.configure(&world.usual(origin.port(), deny));
+    let proxy = world.start();
+    let (client, token) = (client(), world.token("app"));
+    let status =
+        async |path: &str| client.get(proxy.gateway(path)).bearer_auth(&token).send().await.unwrap().status().as_u16();
+    let mut file = std::fs::File::create(world.path().join("claviger.toml")).unwrap();
+    write!(file, "# Another.\n{}", world.usual(origin.port(), "")).unwrap();
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(2) {
+        assert_eq!(status("/api/v1/a").await, 403);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    file.write_all(deny.as_bytes()).unwrap();
+    drop(file);
+    proxy.wait_for_line("generation 2 is in force");
+    assert_eq!((status("/api/v1/a").await, status("/api/v1/b").await), (403, 200));
+}

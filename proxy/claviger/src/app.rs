@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Finding, Listening, Reloaded};
 use crate::command::{Failure, report};
-use crate::config::{self, AtStart, Env, Load, Source};
+use crate::config::{self, AtStart, Compiled, Env, Load, Source, Standing};
 use crate::delegation::{Change, Delegation};
 use crate::observe::Counted;
 use crate::watch::Watcher;
@@ -48,6 +48,7 @@ const HEALTH: Duration = Duration::from_secs(5);
 /// What the control loop does next.
 enum Next {
     Reload,
+    TakeUpChanges,
     Answer(Ask),
     Look,
     Stop,
@@ -207,7 +208,7 @@ impl App {
             let next = handle.block_on(async {
                 tokio::select! {
                     _ = signals.hangup.recv() => Next::Reload,
-                    () = watcher.changed() => Next::Reload,
+                    () = watcher.changed() => Next::TakeUpChanges,
                     Some(ask) = asks.recv() => Next::Answer(ask),
                     _ = signals.terminate.recv() => Next::Stop,
                     _ = signals.interrupt.recv() => Next::Stop,
@@ -217,6 +218,7 @@ impl App {
             os::tell_manager("WATCHDOG=1");
             match next {
                 Next::Reload => drop(self.reload(None)),
+                Next::TakeUpChanges => self.take_up_changes(),
                 Next::Answer(Ask::Reload { actor, reply }) => {
                     // Whoever asked may have gone; what was loaded stays.
                     drop(reply.send(self.reload(Some(actor))));
@@ -229,19 +231,46 @@ impl App {
         Ok(())
     }
 
+    /// As [`reload`](Self::reload), of files that were found changed, and only of what they settled to.
+    fn take_up_changes(&mut self) {
+        let (compiled, found) = self.compile_next();
+        if self.watcher.is_settled() {
+            self.put_in_force(compiled, found, None);
+        } else {
+            // Somebody is at them still: the watcher tells of it again.
+            os::tell_manager("READY=1");
+        }
+    }
+
     /// Puts the file as it is now in force, or says why not; the running generation then stays.
     fn reload(&mut self, actor: Option<Arc<str>>) -> Reloaded {
+        self.watcher.mark();
+        let (compiled, found) = self.compile_next();
+        self.put_in_force(compiled, found, actor)
+    }
+
+    /// Compiles the next generation of the files as they are now.
+    fn compile_next(&self) -> (Option<(Compiled, Standing)>, Diagnostics) {
         os::tell_manager("RELOADING=1");
         let mut found = Diagnostics::default();
         let previous = self.server.generation();
-        let number = previous.number + 1;
-        self.watcher.mark();
         let compiled = config::files_of(&self.source, &mut found).filter(|_| !found.has_errors()).and_then(|files| {
             let make_root = || interception::load_or_create(self.at_start.state_dir());
-            let at_start = Some(&self.at_start);
+            let (number, at_start) = (previous.number + 1, Some(&self.at_start));
             let load = Load { env: &self.env, number, interception: &make_root, previous: Some(&previous), at_start };
             self.delegation.compile(&files, &load, &mut found)
         });
+        (compiled, found)
+    }
+
+    /// Puts a generation in force, or says why there is none.
+    fn put_in_force(
+        &mut self,
+        compiled: Option<(Compiled, Standing)>,
+        mut found: Diagnostics,
+        actor: Option<Arc<str>>,
+    ) -> Reloaded {
+        let before = self.server.generation().number;
         found.sort();
         console::diagnostics(&found);
         let mut changes = Vec::new();
@@ -264,13 +293,10 @@ impl App {
             None => {
                 self.record("generation_loaded", actor, None);
                 self.tell_unenforced();
-                console::note(&format!("generation {number} is in force{by}"));
+                console::note(&format!("generation {} is in force{by}", self.server.generation().number));
             }
             Some(why) => {
-                console::note(&format!(
-                    "the configuration was not reloaded{by}, generation {} stays: {why}",
-                    previous.number
-                ));
+                console::note(&format!("the configuration was not reloaded{by}, generation {before} stays: {why}"));
                 self.record("generation_refused", actor, Some(why.clone()));
             }
         }

@@ -1,13 +1,22 @@
-//! Tells when a file that the configuration was made of has changed.
+//! Tells when a file that the configuration was made of has changed, and nobody is at it any more.
+//!
+//! A file that is written in place can be read while half of it is there, and the first half of a configuration may be
+//! a valid one that lacks a deny. So a change counts when nothing has happened for a while, nobody has a file of the
+//! configuration open for writing (as far as the system tells), and two readings, one after the other, said the same.
+//! What is loaded is compared with that once more ([`Watcher::is_settled`]). What this cannot see is a writer that closes
+//! the file in the middle: only files that are replaced by renaming are never half there.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::Pattern;
 use crate::os;
@@ -15,8 +24,18 @@ use crate::os;
 /// Editors and config maps change files in several steps; wait until they are through.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// No change waits longer than this.
+/// In a folder where something happens all the time, no change waits longer than this for a quiet moment.
 const LATEST: Duration = Duration::from_secs(2);
+
+/// After so much unrest files are taken as they are: no writer holds up what others changed for ever. A file into which
+/// nothing was written for so long is not being written, though somebody holds it open.
+const UNREST: Duration = Duration::from_secs(30);
+
+/// Whether the system tells when a file that was written is closed.
+const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// How many files are remembered as being written.
+const WRITING_MAX: usize = 4_096;
 
 /// No file that is watched is longer, in bytes.
 const FILE_MAX: u64 = 64 << 20;
@@ -27,8 +46,11 @@ const MATCHED_MAX: usize = 1_000;
 /// Watches files by the folders that hold them, since most changes replace the file.
 pub(crate) struct Watcher {
     watcher: Option<RecommendedWatcher>,
-    events: mpsc::UnboundedReceiver<()>,
+    signs: Arc<Signs>,
     files: Files,
+    /// Since when something has happened that was not dealt with yet. Kept here, for whoever waits for a change may give
+    /// up waiting.
+    stirred: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -36,20 +58,74 @@ struct Files {
     paths: Vec<PathBuf>,
     /// Where more files may come to lie.
     patterns: Vec<Pattern>,
+    /// Of what they said when they were looked at last.
     digest: u64,
+}
+
+/// What the system tells, from another thread.
+#[derive(Default)]
+struct Signs {
+    happened: Notify,
+    /// Files that were written and not closed, and when they were written last.
+    writing: Mutex<HashMap<PathBuf, Instant>>,
+}
+
+impl Signs {
+    fn take(&self, event: &Event) {
+        match event.kind {
+            // Whoever reads, this process too, changes nothing.
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.closed(event),
+            EventKind::Access(_) => return,
+            EventKind::Modify(ModifyKind::Data(_)) if TELLS_OF_CLOSING => self.written(event),
+            EventKind::Create(_) if TELLS_OF_CLOSING && event.paths.iter().all(|path| is_new(path)) => {
+                self.written(event)
+            }
+            EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => {}
+            // Another file stands there now, or none.
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(_) => self.closed(event),
+            // Perhaps that something was missed.
+            EventKind::Any | EventKind::Other => self.writing().clear(),
+        }
+        self.happened.notify_one();
+    }
+
+    fn written(&self, event: &Event) {
+        let mut writing = self.writing();
+        if writing.len() >= WRITING_MAX {
+            writing.clear();
+        }
+        writing.extend(event.paths.iter().map(|path| (path.clone(), Instant::now())));
+    }
+
+    fn closed(&self, event: &Event) {
+        let mut writing = self.writing();
+        for path in &event.paths {
+            writing.remove(path);
+        }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, HashMap<PathBuf, Instant>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it is a file that somebody opened to write it, and not a link or a folder.
+fn is_new(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
 impl Watcher {
     /// A watcher that watches nothing yet. Where the system has no notifications, only SIGHUP reloads.
     pub(crate) fn new() -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok() {
-                // The receiver lives as long as the process.
-                let _ = sender.send(());
+        let signs = Arc::new(Signs::default());
+        let seen = signs.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = event {
+                seen.take(&event);
             }
         });
-        Self { watcher: watcher.ok(), events, files: Files::default() }
+        Self { watcher: watcher.ok(), signs, files: Files::default(), stirred: None }
     }
 
     /// Watches these files from now on, and those that match.
@@ -66,9 +142,23 @@ impl Watcher {
         }
     }
 
-    /// From here on changes count: called before the files are read.
+    /// From here on changes count: called before the files are read for another reason than a change.
     pub(crate) fn mark(&mut self) {
         self.files.digest = self.files.digest_now();
+    }
+
+    /// Whether the files still say what they said when a change was [told](Self::changed). Asked after they were read: if
+    /// not, what was read may be half of something, and the change is told again.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        let before = self.files.digest;
+        self.mark();
+        if self.is_overdue() || (before == self.files.digest && !self.is_written()) {
+            self.stirred = None;
+            return true;
+        }
+        // What is there now was not told: whatever it settles to is a change.
+        self.files.digest = !self.files.digest;
+        false
     }
 
     /// Watches every folder that is there. One that a pattern names may come later, or be put in the place of another:
@@ -89,29 +179,60 @@ impl Watcher {
         }
     }
 
-    /// Resolves when the content of a watched file has changed and settled.
+    /// Resolves when the content of a watched file has changed and settled; [`is_settled`](Self::is_settled) is to be asked
+    /// once it was read. May be dropped while it waits: the next call goes on.
     pub(crate) async fn changed(&mut self) {
         loop {
-            if self.events.recv().await.is_none() {
-                return std::future::pending().await;
+            if self.stirred.is_none() {
+                self.signs.happened.notified().await;
+                self.stirred = Some(Instant::now());
             }
-            // A folder where something happens all the time never settles; then it is looked at all the same.
-            let latest = tokio::time::Instant::now() + LATEST;
-            while let Ok(Ok(Some(()))) =
-                tokio::time::timeout_at(latest, tokio::time::timeout(SETTLE, self.events.recv())).await
-            {}
+            self.quiet().await;
             // First, so that nothing is put into a new folder unseen.
             self.watch_folders();
             let now = self.files.digest_now();
-            if now != self.files.digest {
+            if now == self.files.digest {
+                // What is on its way to say something else will give another sign.
+                self.stirred = None;
+                continue;
+            }
+            tokio::time::sleep(SETTLE).await;
+            if self.is_overdue() || (!self.is_written() && self.files.digest_now() == now) {
                 self.files.digest = now;
                 return;
             }
         }
     }
+
+    fn is_overdue(&self) -> bool {
+        self.stirred.is_some_and(|since| since.elapsed() >= UNREST)
+    }
+
+    /// Waits until nothing happens for a while.
+    async fn quiet(&self) {
+        let latest = Instant::now() + LATEST;
+        while let Ok(Ok(())) =
+            tokio::time::timeout_at(latest, tokio::time::timeout(SETTLE, self.signs.happened.notified())).await
+        {
+        }
+    }
+
+    /// Whether somebody is in the middle of writing one of the files.
+    fn is_written(&self) -> bool {
+        let mut writing = self.signs.writing();
+        writing.retain(|_, last| last.elapsed() < UNREST);
+        writing.keys().any(|path| self.files.may_be(path))
+    }
 }
 
 impl Files {
+    /// Whether a file that is told of may be one of these: by its name alone, for folders have several.
+    fn may_be(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name() else { return false };
+        self.paths.iter().any(|watched| watched.file_name() == Some(name))
+            || self.patterns.iter().any(|pattern| pattern.is_name(name))
+    }
+
     /// Of all contents, and of what matches. A file may have become a pipe since it was read, so that it is read with
     /// the same care.
     fn digest_now(&self) -> u64 {
@@ -131,3 +252,6 @@ impl Files {
         hasher.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

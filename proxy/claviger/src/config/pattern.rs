@@ -18,6 +18,10 @@ pub(crate) struct Pattern {
 /// What stands for something else in a name.
 const WILD: [char; 3] = ['*', '?', '['];
 
+/// Files that are hidden match only where the pattern begins with a dot.
+const HOW: glob::MatchOptions =
+    glob::MatchOptions { case_sensitive: true, require_literal_separator: false, require_literal_leading_dot: true };
+
 impl Pattern {
     /// Parses what is written; a relative one is about the folder of the file that holds it.
     ///
@@ -61,6 +65,14 @@ impl Pattern {
         self.file_max
     }
 
+    /// Whether a file of this name would match, in its folder.
+    pub(crate) fn is_name(&self, name: &std::ffi::OsStr) -> bool {
+        match &self.names {
+            Some(names) => names.matches_with(&name.to_string_lossy(), HOW),
+            None => name.as_encoded_bytes() == self.name.as_bytes(),
+        }
+    }
+
     /// The files that match now, by name. Hidden ones only where the pattern begins with a dot: editors leave some.
     ///
     /// # Errors
@@ -76,11 +88,10 @@ impl Pattern {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let how = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
         let mut found = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            if names.matches_with(&name.to_string_lossy(), how) {
+            if names.matches_with(&name.to_string_lossy(), HOW) {
                 found.push(self.folder.join(name));
             }
         }
