@@ -307,20 +307,45 @@ fn read_change(row: &SqliteRow) -> Result<StateChange, sqlx::Error> {
 }
 
 /// The file with its mode, and the folder above it: SQLite would make it as readable as the umask lets it.
+///
+/// Deliberately not through a link: whoever owns the folder could have an administrator's command change, or give to
+/// the folder's owner, a file that is somewhere else.
 fn create(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
     if let Some(folder) = file.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
-    made.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    // Made by an administrator, it is to be read by the process whose folder it is. SQLite gives its other files the
-    // same owner.
-    if let (true, Some(folder)) = (rustix::process::geteuid().is_root(), file.parent()) {
-        let owner = std::fs::metadata(folder)?;
-        std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))?;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        // Made by an administrator, it is to be read by the process whose folder it is. SQLite gives its other files the
+        // same owner.
+        Ok(made) if rustix::process::geteuid().is_root() => {
+            let owner = std::fs::metadata(file.parent().unwrap_or(Path::new(".")))?;
+            std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+            let there = std::fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(flags.bits().cast_signed())
+                .open(file)
+                .map_err(|error| if is_link(file) { std::io::Error::other("it is a link") } else { error })?;
+            let found = there.metadata()?;
+            if !found.is_file() || found.nlink() > 1 {
+                return Err(std::io::Error::other("it is not a file of its own"));
+            }
+            match found.mode() & 0o777 {
+                0o600 => Ok(()),
+                _ => there.set_permissions(std::fs::Permissions::from_mode(0o600)),
+            }
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
+}
+
+fn is_link(file: &Path) -> bool {
+    file.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
 }
 
 fn identity(file: &Path) -> std::io::Result<(u64, u64)> {

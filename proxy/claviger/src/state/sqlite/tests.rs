@@ -166,3 +166,24 @@ async fn a_file_that_is_gone_is_not_made_anew_and_one_that_is_back_is_read() {
     go(&aside, folder.path());
     assert_eq!(names(&state).await, ["service billing"]);
 }
+
+/// An administrator's command is not to be led to a file of somebody else.
+#[tokio::test]
+async fn a_file_that_is_another_by_a_link_is_not_touched() {
+    let (folder, file) = folder();
+    let other = folder.path().join("shadow");
+    std::fs::write(&other, "").unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o640)).unwrap();
+    for (is_hard, said) in [(false, "it is a link"), (true, "it is not a file of its own")] {
+        if is_hard { std::fs::hard_link(&other, &file) } else { std::os::unix::fs::symlink(&other, &file) }.unwrap();
+        let error = SqliteState::open(&file).await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        assert_eq!(std::fs::read(&other).unwrap(), b"");
+        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o640);
+        std::fs::remove_file(&file).unwrap();
+    }
+    drop(SqliteState::open(&file).await.unwrap());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(SqliteState::open(&file).await.unwrap());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
