@@ -123,14 +123,19 @@ fn changes(pinned: &[Pinned], texts: &Texts) -> Vec<Change> {
 }
 
 /// Adds the files that the configuration names and that lie in the project's folder (certificates, key sets, bundles):
-/// whoever can change them changes what it means. Those that lie elsewhere are not the project's to change.
+/// whoever can change them changes what it means. Those that lie elsewhere are not the project's to change; but a link in
+/// the project's folder is, wherever it leads.
 pub(crate) fn note_named(project: &Project, files: &Files, texts: &mut Texts) -> Result<(), String> {
     let Some(effective) = Effective::of(files)? else { return Ok(()) };
     let folder = project.canonical.parent().unwrap_or(Path::new("/"));
+    let is_here = |file: &Path| {
+        let named = std::path::absolute(file).is_ok_and(|named| named.starts_with(folder));
+        named || file.canonicalize().is_ok_and(|canonical| canonical.starts_with(folder))
+    };
     let named =
         effective.written().into_iter().filter(|(_, leaf)| leaf.is == Some("file")).filter_map(|(_, leaf)| leaf.file());
-    let canonical: Vec<PathBuf> = named.filter_map(|file| file.canonicalize().ok()).collect();
-    for file in canonical.iter().filter(|file| file.starts_with(folder)) {
+    let here: Vec<PathBuf> = named.filter(|file| is_here(file)).collect();
+    for file in &here {
         // One that cannot be read is an error of its own, where it is named.
         let _ = texts.note(file);
     }
