@@ -28,10 +28,15 @@ pub(crate) fn failure(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// One finding, which may cite what somebody else wrote.
+pub(crate) fn cited(text: &str) {
+    failure(&paragraph(text));
+}
+
 /// Findings about a configuration, one paragraph each.
 pub(crate) fn diagnostics(found: &Diagnostics) {
     for diagnostic in found.iter() {
-        failure(&paragraph(&diagnostic.to_string()));
+        cited(&diagnostic.to_string());
     }
 }
 

@@ -132,25 +132,33 @@ pub(crate) fn run(args: &K8sArgs) -> Done {
     let text = read(args)?;
     let (changed, notes) = change(&text, args).map_err(|refused| {
         for one in &refused {
-            console::failure(&format!("{file}:{}:{}: error: {}\n  help: {}", one.line, one.column, one.why, one.help));
+            console::cited(&format!("{file}:{}:{}: error: {}\n  help: {}", one.line, one.column, one.why, one.help));
         }
         Failure::Other(format!("{}, nothing is printed", plural(refused.len(), "error")))
     })?;
     for note in notes {
-        console::failure(&format!("{file}:{}: note: {}", note.line, note.text));
+        console::cited(&format!("{file}:{}: note: {}", note.line, note.text));
     }
     console::out_raw(&changed);
     Ok(ExitCode::SUCCESS)
 }
 
+/// No manifest is longer, in bytes: a cluster takes no object over 3 MiB.
+const MANIFEST_MAX: u64 = 32 << 20;
+
 fn read(args: &InjectArgs) -> Result<String, Failure> {
     let mut text = String::new();
+    let mut within = |from: &mut dyn Read| from.take(MANIFEST_MAX + 1).read_to_string(&mut text);
     let read = if args.filename.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).map(drop)
+        within(&mut std::io::stdin())
     } else {
-        std::fs::read_to_string(&args.filename).map(|read| text = read)
+        std::fs::File::open(&args.filename).and_then(|mut file| within(&mut file))
     };
-    read.map_err(|error| Failure::doing(&format!("read `{}`", args.filename.display()))(&error))?;
+    let doing = format!("read `{}`", args.filename.display());
+    read.map_err(|error| Failure::doing(&doing)(&error))?;
+    if text.len() as u64 > MANIFEST_MAX {
+        return Err(Failure::Other(format!("failed to {doing}: it has more than {} MiB", MANIFEST_MAX >> 20)));
+    }
     Ok(text)
 }
 

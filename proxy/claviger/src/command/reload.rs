@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ReloadArgs) -> Done {
     }
     let reloaded: Reloaded = serde_json::from_value(answer).map_err(broken)?;
     if args.output == Output::Text {
-        reloaded.diagnostics.iter().for_each(|finding| console::failure(&finding.text));
+        reloaded.diagnostics.iter().for_each(|finding| console::cited(&finding.text));
         match &reloaded.why {
             None => console::out(&format!("generation {} is in force", reloaded.generation)),
             Some(_) => console::note(&format!("not reloaded: generation {} stays in force", reloaded.generation)),
