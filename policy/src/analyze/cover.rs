@@ -16,6 +16,9 @@ use crate::workload::{IdPattern, Workload};
 use super::contain::{self, Named, Reading};
 use super::trie::Trie;
 
+/// With how many allows of other credentials one is compared.
+const COMPARED_MAX: usize = 1_000;
+
 /// Why a rule is without effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Covered {
@@ -342,8 +345,11 @@ impl<'p> Search<'p> {
         });
         let mut others: Vec<(i64, &Instance)> = others.collect();
         others.sort_unstable_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-        let meets = |(_, other): &&(i64, &Instance)| self.meeting.may_meet(instance, other);
-        others.iter().find(meets).map_or(i64::MIN, |(priority, _)| *priority)
+        let meets = |other: &Instance| self.meeting.may_meet(instance, other);
+        // Of more than so many, the next is taken to meet it: less is named, and time is bounded.
+        let mut others = others.iter().enumerate();
+        let found = others.find(|(at, (_, other))| *at == COMPARED_MAX || meets(other));
+        found.map_or(i64::MIN, |(_, (priority, _))| *priority)
     }
 }
 
