@@ -134,6 +134,44 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What a pattern covers, it matches: a team's identities rest on it.
+    #[test]
+    fn what_is_covered_is_matched(a in any_pattern(), b in any_pattern(), path in any_path()) {
+        let (a, b) = (PathPattern::parse(&a).unwrap(), PathPattern::parse(&b).unwrap());
+        prop_assert!(a.covers(&a));
+        if a.covers(&b) {
+            prop_assert!(!b.matches(&path) || a.matches(&path));
+            prop_assert!(a.matches(&b.witness()));
+            let both = a.intersect(&b);
+            prop_assert_eq!(both.map(|both| both.matches(&path)), Some(b.matches(&path)));
+        }
+    }
+}
+
+#[test]
+fn what_covers_what() {
+    for (outer, inner, expected) in [
+        ("/**", "/a/*/b/**", true),
+        ("/payments/**", "/payments", true),
+        ("/payments/**", "/payments/*/x", true),
+        ("/payments/**", "/paymentsx", false),
+        ("/payments/**", "/*", false),
+        ("/payments/**", "/**", false),
+        ("/payments/*", "/payments", false),
+        ("/payments/*", "/payments/*", true),
+        ("/payments/*", "/payments/x", true),
+        ("/payments/*", "/payments/**", false),
+        ("/payments/*", "/payments/x/y", false),
+        ("/payments/*/x", "/payments/a/x", true),
+        ("/payments/*/x", "/payments/a/*", false),
+        ("/payments/a", "/payments/*", false),
+        ("/payments/*", "/payments/", false),
+    ] {
+        assert_eq!(pattern(outer).covers(&pattern(inner)), expected, "{outer} {inner}");
+    }
+}
+
 #[test]
 fn long_paths_saturate() {
     let long = format!("/{}", "a/".repeat(400));
