@@ -29,7 +29,7 @@ async fn a_suggestion_is_pasted_and_the_request_passes() {
     let comments: Vec<&str> = told.out.strip_suffix(&rule).unwrap().lines().collect();
     assert!(comments.iter().all(|line| line.starts_with("# ")), "{comments:?}");
     assert_eq!(comments[0], "# checked: with this, rule `app-api-2` allows it with credential `api`");
-    assert!(comments[1].contains("of 1 requests refused since") && comments[1].ends_with("it would allow no other"));
+    assert!(comments[1].contains("of 1 request refused since") && comments[1].ends_with("it would allow no other"));
     scene.paste(&proxy, &told.out, 2);
     assert_eq!(scene.ask(&proxy, "DELETE", "/api/v1/items/Ab12Cd34", Some(&token)).await.0, 200);
     // Narrow: not the neighbours, and nobody else.

@@ -125,7 +125,8 @@ impl Work {
             }
         }
         told::print(&proven, &refusals, &self.recent, output);
-        Ok(if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        let holds = proven.iter().all(|one| one.proof.holds());
+        Ok(if refusals.is_empty() && holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 
     /// A rule for requests of one caller to one service.

@@ -106,6 +106,31 @@ const ADVICE: &[(&[&str], &str, &str)] = &[
         "the URL can be read in two ways, or in none",
         "send it in its plain form; `path_mode` of the service loosens what a path may hold",
     ),
+    (
+        &["address_refused"],
+        "the service's address is private or reserved, and not listed",
+        "add its network to `allow_addresses` of the service, if it is meant to be there",
+    ),
+    (
+        &["no_such_host", "connect_failed", "connect_timeout", "upstream_unreachable", "upstream_timeout"],
+        "the service could not be reached in time",
+        "see from the proxy's machine whether its name resolves and its port answers; `connect` and `response_timeout` are the service's",
+    ),
+    (
+        &["upstream_untrusted"],
+        "the service's certificate does not hold for its name",
+        "name the authority that signs it with `ca` of the service, if it is one of yours",
+    ),
+    (
+        &["answer_encoded"],
+        "the service compressed an answer that must be searched for the credential",
+        "if it never reflects credentials, write `guard = false` for it",
+    ),
+    (
+        &["upstream_broken", "broken", "body_broken", "idle_timeout", "aborted"],
+        "one side broke the exchange off",
+        "`aborted` is the client, `broken` the service; `limits.body_idle_timeout` ends what does not move",
+    ),
 ];
 
 /// For the code of a record; `None` for outcomes that need none, and for what policy itself explains.

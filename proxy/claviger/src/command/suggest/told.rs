@@ -115,19 +115,21 @@ fn toml(proven: &Proven, recent: &Refused) -> String {
         ([Some((rule, credential))], _) => {
             comment(&mut text, &format!("checked: with this, rule `{rule}` allows it with credential `{credential}`"));
         }
-        (all, true) => {
-            comment(&mut text, &format!("checked: with this, {} are allowed", plural(all.len(), "kind of request")))
-        }
-        (_, false) => comment(&mut text, "NOT ENOUGH: the request would still be refused"),
+        (all, true) => comment(
+            &mut text,
+            &format!("checked: with this, all {} of requests are allowed", plural(all.len(), "kind")),
+        ),
+        (_, false) => comment(&mut text, "NOT ENOUGH: it depends on a fact of the body that was not recorded"),
     }
-    let since = jiff::Timestamp::from_millisecond(recent.since_ms).map(|at| at.to_string()).unwrap_or_default();
+    let since = jiff::Timestamp::from_second(recent.since_ms.div_euclid(1_000)).unwrap_or_default();
+    let refused = plural(usize::try_from(recent.total).unwrap_or(usize::MAX), "request");
     let others = proof.others();
     let also = match others {
         0 => "allow no other".to_owned(),
         others => format!("also allow {others}"),
     };
     let same = if proof.same > 1 { format!(" ({} are alike)", proof.same) } else { String::new() };
-    comment(&mut text, &format!("checked: of {} requests refused since {since}{same} it would {also}", recent.total));
+    comment(&mut text, &format!("checked: of {refused} refused since {since}{same} it would {also}"));
     for shape in proof.also.iter().take(LISTED) {
         comment(&mut text, &format!("  {} x {}", shape.count, request(shape)));
     }
