@@ -119,12 +119,9 @@ fn take_conditions(
     asked: &mut Vec<Asked>,
     out: &mut Diagnostics,
 ) -> Option<Vec<Condition>> {
-    if !table.has("when") {
-        return Some(Vec::new());
-    }
-    let key = table.key_of("when");
+    let (key, is_written) = (table.key_of("when"), table.has("when"));
     let mut conditions = Vec::new();
-    let texts = table.strings("when", out)?;
+    let Some(texts) = table.strings("when", out) else { return (!is_written).then(Vec::new) };
     for text in &texts {
         match parse(&text.value, names) {
             Ok(condition) => {

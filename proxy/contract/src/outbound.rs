@@ -12,6 +12,9 @@ use ipnet::IpNet;
 
 use crate::{Secret, path};
 
+/// How a certificate begins in PEM (RFC 7468 §5).
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// How a control call may travel: part of the settings of whatever makes the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reach {
@@ -32,10 +35,16 @@ impl Reach {
         let allow_addresses = take_networks(table, "allow_addresses", out);
         let Some(written) = table.string("ca", out) else { return (Self { allow_addresses, ca_pem: None }, None) };
         let file = path::resolve(&written);
+        let key = table.key_of("ca");
         let ca_pem = match std::fs::read(&file) {
+            // What else is wrong with it is found by whoever builds roots of it; that it is another file, here.
+            Ok(pem) if !pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) => {
+                out.error(&written.location, key, format!("`{}` holds no certificate", file.display()))
+                    .help("name a file of certificates in PEM");
+                None
+            }
             Ok(pem) => Some(pem.into()),
             Err(error) => {
-                let key = table.key_of("ca");
                 out.error(&written.location, key, format!("failed to read `{}`: {error}", file.display()));
                 None
             }

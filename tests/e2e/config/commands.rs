@@ -62,15 +62,15 @@ fn check_tells_people_and_programs_the_same() {
         {
             "severity": "error", "file": "claviger.toml", "line": 11, "column": 8, "key": "listener.forward.mode",
             "message": "`forwards` is not a value of this key",
-            "help": "did you mean `forward`? it is one of `gateway`, `forward`",
+            "help": "did you mean `forward`? it is one of `gateway`, `forward`", "team": null,
         },
         {
             "severity": "warning", "file": "claviger.toml", "line": 93, "column": 8, "key": "allow.contacts.ops",
-            "message": "`GETT` is an unusual method", "help": "did you mean `GET`?",
+            "message": "`GETT` is an unusual method", "help": "did you mean `GET`?", "team": null,
         },
         {
             "severity": "error", "file": "claviger.toml", "line": 116, "column": 2, "key": "limit",
-            "message": "unknown key", "help": "did you mean `limits`?",
+            "message": "unknown key", "help": "did you mean `limits`?", "team": null,
         },
     ]);
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), expected);
@@ -283,7 +283,7 @@ fn versions_and_help() {
     }
 }
 
-/// `--config`, then the environment, then the XDG folder; never the working folder.
+/// `--config`, then the environment, then the project's folder, then the XDG folder.
 #[test]
 fn where_the_configuration_is_found() {
     let prepared = Prepared::new();
@@ -295,7 +295,7 @@ fn where_the_configuration_is_found() {
     };
     let minimal = "version = 1\ntrust_domain = \"acme.test\"\nstate_dir = \"s\"\n";
     // Told apart by their one warning.
-    for file in ["given.toml", "environment.toml", "claviger.toml", "xdg/claviger/claviger.toml"] {
+    for file in ["given.toml", "environment.toml", "xdg/claviger/claviger.toml"] {
         folder("xdg/claviger");
         world.write(file, minimal);
     }
@@ -327,6 +327,14 @@ fn where_the_configuration_is_found() {
         assert_eq!(code, 0, "{args:?} {variables:?}: {said}");
         assert!(said.starts_with(&format!("{file}:1:1: warning: `listener`: ")), "{variables:?}: {said}");
     }
+    // One in the folder comes before the user's own, and is not used before it is allowed; what is named is.
+    world.configure(minimal);
+    let (refused, said) = found(&["check"], &[("XDG_CONFIG_HOME", &xdg)]);
+    assert!(refused == 2 && said.contains("was found in the folder of a project, and nobody has allowed it"), "{said}");
+    for (args, variables) in [(&["check", "--config", "given.toml"][..], &[][..]), (&["check"], &[environment])] {
+        assert_eq!(found(args, variables).0, 0, "{args:?}");
+    }
+    std::fs::remove_file(world.path().join("claviger.toml")).unwrap();
     std::fs::remove_file(&home).unwrap();
     for args in
         [&["check"][..], &["run"], &["ca"], &["ledger", "tail"], &["explain", "--as", APP, "GET", "https://x.test/"]]

@@ -17,6 +17,7 @@ const FREE: &[&str] = &[
     "attestor.x509-svid.bundle",
     "credential.oauth2.parameters",
     "credential.static.value",
+    "service.check.headers",
     "service.operations",
     "store.env.bindings",
     "store.file.bindings",
@@ -65,8 +66,10 @@ fn every_key_stands_in_the_example() {
         for key in keys {
             let is_inline =
                 |line: &&str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
-            let is_table =
-                class.is_empty() && sections.iter().any(|section| section.name.split('.').next() == Some(key));
+            let is_table = sections.iter().any(|section| match class.as_str() {
+                "" => section.name.split('.').next() == Some(key),
+                class => section.name == format!("{class}.{key}"),
+            });
             let is_key = tables.iter().any(|section| section.has_key(key));
             if !is_table && !is_key && (!tables.is_empty() || !lines.iter().any(is_inline)) {
                 missing.push(format!("[{class}] {key}"));

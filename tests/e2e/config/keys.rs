@@ -29,6 +29,8 @@ impl Section<'_> {
             "attestor" if self.value("kind").is_some_and(|kind| PRESETS.contains(&kind)) => "attestor.jwt".to_owned(),
             table @ ("attestor" | "store" | "credential") => format!("{table}.{}", self.value("kind").unwrap_or("?")),
             "allow" | "deny" => "rule".to_owned(),
+            // A table of its own in another, not one of those that have names.
+            "admin" => self.name.to_owned(),
             table => table.to_owned(),
         }
     }
@@ -88,8 +90,16 @@ pub(crate) fn insertions(text: &str) -> Vec<Insertion> {
         let mut at = section.start;
         for line in section.text.split_inclusive('\n') {
             let key = key_of(line).unwrap_or_default();
+            let mut open: Vec<usize> = Vec::new();
             for brace in braces(line) {
                 let mut inline = format!("{class}.{key}");
+                // One that stands in another has a key of its own.
+                open.retain(|outer| !line[*outer..brace].contains('}'));
+                if let Some(outer) = open.last() {
+                    let key = line[outer + 1..brace].split(['{', ',']).next_back().unwrap().replace('=', "");
+                    inline = format!("{inline}.{}", key.trim());
+                }
+                open.push(brace);
                 if key == "inject" {
                     let kind: String = line[brace + 1..].trim_start().chars().take_while(|c| *c != ' ').collect();
                     inline = format!("{inline}.{kind}");

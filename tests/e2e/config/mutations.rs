@@ -74,8 +74,8 @@ const VALUES: &[&str] = &[
     "'''\n\n'''",
 ];
 
-fn mutate(random: &mut Random) -> String {
-    let mut lines: Vec<String> = EXAMPLE.lines().map(str::to_owned).collect();
+fn mutate(original: &str, random: &mut Random) -> String {
+    let mut lines: Vec<String> = original.lines().map(str::to_owned).collect();
     for _ in 0..=random.below(3) {
         let (a, b) = (random.below(lines.len()), random.below(lines.len()));
         match random.below(10) {
@@ -124,7 +124,7 @@ fn a_broken_example_is_told_about_and_never_panics() {
         let prepared = Prepared::new();
         let mut outcomes = [0_usize; 2];
         for number in (thread..MUTATIONS).step_by(usize::try_from(THREADS).unwrap()) {
-            let text = mutate(&mut Random(number));
+            let text = mutate(EXAMPLE, &mut Random(number));
             let checked = prepared.check(&text);
             let errors = checked.findings.iter().filter(|one| one.severity == "error").count();
             assert!(matches!((checked.code, errors), (0, 0) | (2, 1..)), "{number}: {checked:?}\n{text}");
@@ -146,4 +146,98 @@ fn a_broken_example_is_told_about_and_never_panics() {
     });
     // Comments and defaults change nothing; most else is a mistake.
     assert!(totals[0] > 20 && totals[1] > 150, "{totals:?}");
+}
+
+/// What the example includes, and what a team of it says.
+const INCLUDED: &str = r#"version = 1
+
+[schedule.weekend]
+days = ["sat", "sun"]
+zone = "UTC"
+
+[service.more]
+hosts = ["more.test", "*.more.test:8443"]
+operations = { read = ["GET /v1/**"] }
+inject = [{ header = "x-api-key" }]
+secret = "secret://env/KEY"
+allow_addresses = ["10.0.0.0/8"]
+ca = "../internal-ca.pem"
+
+[allow.more]
+who = "payments"
+to = "more"
+ops = ["@read"]
+when = ["time in weekend"]
+
+[[test]]
+as = "spiffe://acme.internal/payments/api"
+at = "2026-11-22T10:00:00Z"
+request = "GET https://more.test/v1/x"
+expect = "allow more"
+"#;
+
+const OF_TEAM: &str = r#"[workload.app]
+spiffe = "spiffe://acme.internal/teams/payments/app"
+match = { "ci.ref" = "refs/heads/main" }
+
+[credential.own]
+kind = "static"
+value = "secret://env/PAYMENTS_KEY"
+hosts = ["billing.internal:8443", "*.billing.internal:8443"]
+
+[allow.app]
+who = "app"
+to = "billing"
+ops = ["GET /v1/**"]
+use = "own"
+
+[deny.never]
+who = "app"
+to = "crm"
+ops = ["DELETE /**"]
+why = "never"
+
+[[test]]
+as = "spiffe://acme.internal/teams/payments/app"
+attributes = { "ci.ref" = "refs/heads/main" }
+request = "GET https://billing.internal:8443/v1/x"
+expect = "allow app"
+"#;
+
+/// An included file that is broken breaks the configuration; a team's breaks the team, with the others as they are.
+#[test]
+fn a_broken_file_of_another_is_told_about_and_never_panics() {
+    let main = EXAMPLE.replacen("include      = []", "include      = [\"include.d/*.toml\"]", 1);
+    assert_ne!(main, EXAMPLE);
+    let prepared = Prepared::new();
+    let check = |included: &str, of_team: &str| {
+        prepared.0.write("include.d/office.toml", included);
+        prepared.0.write("teams/payments/app.toml", of_team);
+        prepared.check(&main)
+    };
+    let good = check(INCLUDED, OF_TEAM);
+    assert_eq!((good.code, good.findings.as_slice()), (0, &[][..]));
+    let (mut of_included, mut of_team) = ([0_usize; 2], [0_usize; 2]);
+    for number in 0..MUTATIONS / 4 {
+        let mut random = Random(number + 10_000);
+        let (checked, file) = if number % 2 == 0 {
+            (check(&mutate(INCLUDED, &mut random), OF_TEAM), "include.d/office.toml")
+        } else {
+            (check(INCLUDED, &mutate(OF_TEAM, &mut random)), "teams/payments/app.toml")
+        };
+        let errors = checked.findings.iter().filter(|one| one.severity == "error").count();
+        assert!(matches!((checked.code, errors), (0, 0) | (2, 1..)), "{number}: {checked:?}");
+        for finding in &checked.findings {
+            assert!(!finding.message.is_empty(), "{number}: {finding:?}");
+            // A name that is gone is missed where it was used: in the main file, or in the other one.
+            let is_ours = finding.file.ends_with(".toml") && finding.line > 0;
+            assert!(is_ours || finding.file.starts_with("preset:"), "{number}: {finding:?}");
+            if file.starts_with("teams") {
+                assert!(!finding.file.starts_with("include.d"), "{number}: {finding:?}");
+            }
+        }
+        let outcomes = if file.starts_with("teams") { &mut of_team } else { &mut of_included };
+        outcomes[usize::from(errors > 0)] += 1;
+    }
+    assert!(of_included[1] > 10 && of_team[1] > 10, "{of_included:?} {of_team:?}");
 }

@@ -6,7 +6,8 @@ use claviger_tests::World;
 use serde_json::Value;
 
 /// Variables that `env` stores read.
-const VARIABLES: &[&str] = &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY"];
+const VARIABLES: &[&str] =
+    &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY", "PAYMENTS_KEY"];
 
 /// A client that knows no proxy.
 pub(crate) fn client() -> reqwest::Client {
@@ -47,6 +48,8 @@ impl Prepared {
         world.write("internal-ca.pem", world.ca.pem());
         world.write("bundle.json", world.issuer.jwks().replace("\"sig\"", "\"jwt-svid\""));
         world.write("empty", "");
+        world.write("teams/pay.toml", "[workload.payer]\nspiffe = \"spiffe://acme.test/pay/payer\"\n");
+        world.write("include.d/office.toml", "[schedule.weekend]\ndays = [\"sat\", \"sun\"]\nzone = \"UTC\"\n");
         world.write(
             "teams/payments/app.toml",
             "[workload.app]\nspiffe = \"spiffe://acme.internal/teams/payments/app\"\n",

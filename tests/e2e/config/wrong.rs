@@ -11,6 +11,10 @@
 //! = what stands there once the advice is taken: it loads
 //! ```
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use crate::prepared::{Finding, Prepared};
 
 const BASE: &str = include_str!("base.toml");
@@ -99,6 +103,57 @@ fn the_base_loads() {
     Prepared::new().loads(BASE);
 }
 
+/// Each key that the schema has is wrong in some case, here or in the table of what teams try.
+#[test]
+fn every_key_is_wrong_once() {
+    let output = claviger_tests::World::new().run(&["schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut known = BTreeSet::new();
+    for (class, table) in schema["$defs"].as_object().unwrap() {
+        // Injections are wrong as a whole: their findings name `inject`.
+        if !class.starts_with("service.inject") {
+            known.extend(keys_of(class.split('.').next().unwrap(), table));
+        }
+    }
+    for (key, property) in schema["properties"].as_object().unwrap() {
+        known.extend(keys_of(key, property));
+        // The others are tables that have names, or lists of tables.
+        if property["additionalProperties"].get("$ref").is_none() && property["type"] != "array" {
+            known.insert(key.clone());
+        }
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
+    let mut texts = vec![std::fs::read_to_string(folder.join("teams/beyond.txt")).unwrap()];
+    for entry in std::fs::read_dir(folder.join("config/wrong")).unwrap() {
+        texts.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let said = lines.filter_map(|line| line.strip_prefix("! ").or_else(|| line.strip_prefix("~ "))?.split(": ").next());
+    let seen: BTreeSet<String> = said.flat_map(shapes_of).collect();
+    let missing: Vec<_> = known.difference(&seen).collect();
+    assert!(known.len() > 150, "{known:?}");
+    assert!(missing.is_empty(), "no case in tests/e2e/config/wrong is about {missing:#?}");
+}
+
+/// The keys of a table of the schema, also those of inline tables.
+fn keys_of(table: &str, schema: &Value) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        keys.push(format!("{table}.{key}"));
+        let either = property["anyOf"].as_array().into_iter().flatten().chain([property]);
+        let inner = either.filter_map(|one| one["properties"].as_object()).flat_map(|keys| keys.keys());
+        keys.extend(inner.map(|inner| format!("{table}.{key}.{inner}")));
+    }
+    keys
+}
+
+/// What a finding's key may mean: `service.api.check.call` is `service.check.call`, `test[0].as` is `test.as`.
+fn shapes_of(key: &str) -> Vec<String> {
+    let parts: Vec<&str> = key.split('.').map(|part| part.split('[').next().unwrap()).collect();
+    let named = parts.first().into_iter().chain(parts.iter().skip(2)).copied().collect::<Vec<_>>();
+    [parts, named].iter().flat_map(|parts| (1..=parts.len()).map(|end| parts[..end].join("."))).collect()
+}
+
 macro_rules! files {
     ($($name:ident)*) => {
         $(#[test]
@@ -108,4 +163,4 @@ macro_rules! files {
     };
 }
 
-files! { root listener attestor store service credential rule workload test process }
+files! { root listener attestor store service credential rule workload test team suppress process }

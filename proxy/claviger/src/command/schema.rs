@@ -10,14 +10,13 @@ use crate::console;
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// For files that the configuration includes, where nothing is required
-    #[arg(long)]
-    pub(crate) included: bool,
+    /// What kind of file it is to be for
+    #[arg(long = "for", value_name = "KIND", value_enum, default_value_t)]
+    pub(crate) kind: FileKind,
 }
 
 pub(crate) fn run(args: &SchemaArgs) -> Done {
-    let kind = if args.included { FileKind::Included } else { FileKind::Main };
-    let schema = schema(kind).map_err(Failure::Other)?;
+    let schema = schema(args.kind).map_err(Failure::Other)?;
     console::out(&serde_json::to_string_pretty(&schema).map_err(|error| Failure::doing("print the schema")(&error))?);
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::keys::{Key, Keys, Shape};
 use toml_parser::parser::{Event, EventKind, parse_document};
 use toml_parser::{ErrorSink, ParseError, Source};
 
@@ -11,16 +12,18 @@ const EXAMPLE: &str = include_str!("../../../../config.example.toml");
 pub(crate) type Comments = BTreeMap<(String, String), String>;
 
 /// The comments beside and right above each key of the example; the first of a kind of table counts.
-///
-/// `by` says which key tells the kinds of a table apart, if it has kinds.
-pub(crate) fn comments(by: impl Fn(&str) -> Option<String>) -> Comments {
+pub(crate) fn comments(keys: &Keys) -> Comments {
     let mut all = Comments::new();
     for section in sections(EXAMPLE) {
-        let kind = by(&section.table).and_then(|by| section.value_of(&by).map(ToOwned::to_owned));
-        let class = match kind {
-            Some(kind) => format!("{}.{kind}", section.table),
-            None if section.table.is_empty() => "root".to_owned(),
-            None => section.table.clone(),
+        let first = section.header.first().map(String::as_str).unwrap_or_default();
+        let key = keys.root().and_then(|root| root.get(first));
+        let kind = key.and_then(|key| section.value_of(key.by.as_deref()?));
+        let class = match (key.map(Key::shape), kind) {
+            (_, Some(kind)) => format!("{first}.{kind}"),
+            (None, None) => "root".to_owned(),
+            // `[admin.remote]` is a table of its own, `[service.api]` one of those that have names.
+            (Some(Shape::Table(_)), None) => section.header.join("."),
+            (Some(_), None) => first.to_owned(),
         };
         for line in section.lines.into_iter().filter(|line| !line.comment.is_empty()) {
             all.entry((class.clone(), line.key)).or_insert(line.comment);
@@ -32,8 +35,8 @@ pub(crate) fn comments(by: impl Fn(&str) -> Option<String>) -> Comments {
 /// One table of the example.
 #[derive(Debug, Default)]
 struct Section {
-    /// `listener` of `[listener.egress]`; empty for the root.
-    table: String,
+    /// `listener`, `egress` of `[listener.egress]`; empty for the root.
+    header: Vec<String>,
     lines: Vec<Line>,
 }
 
@@ -109,8 +112,8 @@ impl Reader {
             EventKind::StdTableClose | EventKind::ArrayTableClose => {
                 (self.in_header, self.in_line) = (false, false);
                 self.above.clear();
-                let table = self.header.drain(..).next().unwrap_or_default();
-                return Some(Section { table, ..Section::default() });
+                let header = std::mem::take(&mut self.header);
+                return Some(Section { header, ..Section::default() });
             }
             EventKind::ArrayOpen | EventKind::InlineTableOpen => self.depth += 1,
             EventKind::ArrayClose | EventKind::InlineTableClose => self.depth = self.depth.saturating_sub(1),

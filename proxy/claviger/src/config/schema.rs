@@ -6,15 +6,19 @@
 use serde_json::{Map, Value, json};
 
 use super::comments::{Comments, comments};
+use super::files;
 use super::keys::{Key, Keys, Shape, TableKeys};
 
 /// What a file is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum FileKind {
-    /// What `--config` names.
+    /// The configuration itself, claviger.toml
+    #[default]
     Main,
-    /// A file that another includes.
+    /// A file that it includes
     Included,
+    /// A file of a team
+    Team,
 }
 
 /// The schema of such a file.
@@ -23,13 +27,20 @@ pub(crate) enum FileKind {
 /// None but in a build whose own data are broken, which tests refuse.
 pub(crate) fn schema(kind: FileKind) -> Result<Value, String> {
     let keys = Keys::all()?;
-    let by = |table: &str| keys.root()?.get(table)?.by.clone();
-    let builder = Builder { keys, comments: comments(by) };
+    let builder = Builder { keys, comments: comments(keys) };
     let root = keys.root().ok_or("there is no root")?;
     let mut schema = builder.table("root", root);
     let Some(object) = schema.as_object_mut() else { return Err("the root is no object".to_owned()) };
-    if kind == FileKind::Included {
+    if let Some(may_stand) = match kind {
+        FileKind::Main => None,
+        FileKind::Included => Some(files::INCLUDED),
+        FileKind::Team => Some(files::OF_TEAMS),
+    } {
         object.remove("required");
+        if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+            let lists = files::LISTS.iter().chain(&["version"]);
+            properties.retain(|name, _| may_stand.iter().chain(lists.clone()).any(|known| known == name));
+        }
     }
     object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     object.insert("title".to_owned(), json!("Claviger configuration"));
@@ -206,7 +217,7 @@ mod tests {
     #[test]
     fn every_key_is_described_once() {
         let keys = Keys::all().unwrap();
-        let builder = Builder { keys, comments: comments(|table| keys.root()?.get(table)?.by.clone()) };
+        let builder = Builder { keys, comments: comments(keys) };
         let (mut none, mut twice) = (Vec::new(), Vec::new());
         for (class, table) in keys.tables() {
             for (name, key) in table {

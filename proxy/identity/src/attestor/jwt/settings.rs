@@ -137,6 +137,12 @@ fn take_keys(
         return None;
     }
     if let Some(file) = file {
+        for key in ["jwks_token", "keys_max_age", "allow_addresses", "ca"] {
+            if let Some(item) = table.take(key) {
+                out.error(&item.location, item.key, "this is for keys that are fetched, and `jwks` is a file")
+                    .help("leave it out, or write `jwks_url` in place of `jwks`");
+            }
+        }
         let opened = FileKeys::open(path::resolve(&file), KeyUse::Signature);
         let keys = report(opened, &file.location, &table.key_of("jwks"), out).map(KeySource::File)?;
         return Some((keys, None));
