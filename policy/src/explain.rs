@@ -93,7 +93,8 @@ impl fmt::Display for Cited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` ({}:{})", self.kind, self.name, self.file, self.line)?;
         match &self.why {
-            Some(why) => write!(f, ": {why}"),
+            // A team may have written it: it must not steer a terminal, nor begin a line of ours.
+            Some(why) => write!(f, ": {}", why.replace(char::is_control, " ")),
             None => Ok(()),
         }
     }

@@ -160,3 +160,16 @@ fn unknown_services_are_helped() {
         check("app", &[], request, &context, &text(request, help));
     }
 }
+
+/// A team may have written `why`: it does not steer the terminal of whoever asks, nor begin a line of ours.
+#[test]
+fn what_an_author_wrote_stays_in_its_line() {
+    let cited = claviger_policy::Cited {
+        kind: "deny",
+        name: "x/closed".into(),
+        file: "teams/x.toml".into(),
+        line: 7,
+        why: Some("a\u{1b}[2J\nallowed: b\u{9b}".into()),
+    };
+    assert_eq!(cited.to_string(), "deny `x/closed` (teams/x.toml:7): a [2J allowed: b ");
+}

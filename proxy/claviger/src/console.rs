@@ -40,10 +40,14 @@ pub(crate) fn diagnostics(found: &Diagnostics) {
     }
 }
 
+/// As much of a finding as anybody reads, in characters.
+const LONGEST: usize = 8_000;
+
 /// A finding cites what somebody wrote into a file, perhaps a team: it must not steer the terminal, nor begin a line
 /// that looks like one of ours.
 fn paragraph(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    let plain: String =
+        text.chars().take(LONGEST).map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let indented = |line: &str| if line.starts_with(' ') { line.to_owned() } else { format!("  {line}") };
     let lines = plain.lines().enumerate().map(|(at, line)| if at == 0 { line.to_owned() } else { indented(line) });
     lines.collect::<Vec<_>>().join("\n")

@@ -61,6 +61,12 @@ impl Standing {
     /// Compiles what holds. `None`: the platform's files are wrong; why is in `out`. What is wrong with files of teams
     /// is in `out` too, also where the rest was compiled.
     pub(crate) fn compile(&self, files: &Files, load: &Load<'_>, out: &mut Diagnostics) -> Option<(Compiled, Self)> {
+        let compiled = self.compile_all(files, load, out);
+        abridge(out);
+        compiled
+    }
+
+    fn compile_all(&self, files: &Files, load: &Load<'_>, out: &mut Diagnostics) -> Option<(Compiled, Self)> {
         let mut stands = Stands::new();
         let mut why: BTreeMap<Arc<str>, String> = BTreeMap::new();
         loop {
@@ -143,9 +149,63 @@ fn attempt(files: &Files, stands: &Stands, load: &Load<'_>, found: &mut Diagnost
     draft.compile_with(stands, load.env, load.number, load.interception, load.previous, found)
 }
 
+/// The longest reason that is kept: it stands in a record, the status and a line of the log, and a team wrote some of it.
+const SAID_MAX: usize = 500;
+
 /// A finding in one line, with its place.
 fn said(one: &Diagnostic) -> String {
     let place = one.location.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
     let message = one.message.lines().next().unwrap_or_default();
-    if one.key.is_empty() { format!("{place}{message}") } else { format!("{place}`{}`: {message}", one.key) }
+    let said =
+        if one.key.is_empty() { format!("{place}{message}") } else { format!("{place}`{}`: {message}", one.key) };
+    match said.char_indices().nth(SAID_MAX) {
+        Some((end, _)) => format!("{}…", said.get(..end).unwrap_or_default()),
+        None => said,
+    }
+}
+
+/// How many findings about one team's files a load shows.
+const FOUND_MAX: usize = 100;
+
+/// Nor does a team fill the log.
+fn abridge(out: &mut Diagnostics) {
+    let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    out.retain(|one| {
+        let Some(team) = &one.team else { return true };
+        let count = counts.entry(team.clone()).or_default();
+        *count += 1;
+        *count <= FOUND_MAX
+    });
+    for (team, count) in counts.into_iter().filter(|(_, count)| *count > FOUND_MAX) {
+        let more = count - FOUND_MAX;
+        let message = format!("{more} more findings about the files of team `{team}`: `claviger check` shows all");
+        out.error_nowhere(message).blame(Some(team)).severity = Severity::Warning;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_policy::document::{Located, SourceFile, parse};
+
+    use super::*;
+
+    #[test]
+    fn a_team_fills_neither_log_nor_record() {
+        let long = "x".repeat(100_000);
+        let file = SourceFile::of_team("t.toml".to_owned(), format!("{long} = 1\n"), "pay".into());
+        let mut out = Diagnostics::default();
+        let tree = parse(&file, &mut out).unwrap();
+        let (Located { location, .. }, _) = tree.into_entries().remove(0);
+        for at in 0..1_000 {
+            out.error(&location, long.clone(), format!("{at}"));
+        }
+        let first = said(out.iter().next().unwrap());
+        assert!(first.starts_with("t.toml:1:1: `xxx") && first.chars().count() == SAID_MAX + 1, "{}", first.len());
+        out.error_nowhere("the platform's");
+        abridge(&mut out);
+        assert_eq!(out.iter().count(), FOUND_MAX + 2);
+        let said: Vec<&str> = out.iter().skip(FOUND_MAX).map(|one| one.message.as_str()).collect();
+        let more = "900 more findings about the files of team `pay`: `claviger check` shows all";
+        assert_eq!(said, ["the platform's", more]);
+    }
 }
