@@ -106,6 +106,10 @@ impl Policy {
         if team.is_some_and(|team| !team.may_use(route.name())) {
             return Err(Unsuggested::NotLent(route.name().clone()));
         }
+        if route.hosts().len() > 1 || route.hosts().iter().any(HostPattern::is_wildcard) {
+            let hosts: Vec<String> = route.hosts().iter().take(4).map(|host| format!("`{host}`")).collect();
+            notes.insert(format!("the rule covers every host of service `{}`: {}", route.name(), hosts.join(", ")));
+        }
         let ops = operations(requests)?;
         let service = route.name().to_string();
         let mut notes: Vec<String> = notes.into_iter().collect();

@@ -89,14 +89,17 @@ fn suggestions() {
         &[request(&app, "POST", "api.test", "/v1/items/*")],
         &why,
         "[allow.app-api-2]\nwho = \"app\"\nto = \"api\"\nops = [\"POST /v1/items/*\"]\nuse = \"main\"\nwhy = \"request 7\"\n",
-        &["`use`: `first` may go there too"],
+        &[
+            "the rule covers every host of service `api`: `api.test:443`, `*.api.test:443`",
+            "`use`: `first` may go there too",
+        ],
     );
     // Only one of the credentials may go to this host.
     check(
         &[request(&app, "POST", "eu.api.test", "/v1/x")],
         &why,
         "[allow.app-api-2]\nwho = \"app\"\nto = \"api\"\nops = [\"POST /v1/x\"]\nuse = \"main\"\nwhy = \"request 7\"\n",
-        &[],
+        &["the rule covers every host of service `api`: `api.test:443`, `*.api.test:443`"],
     );
     // None may go there; below all others of the service, which has none.
     check(
@@ -114,7 +117,10 @@ fn suggestions() {
         ],
         &SuggestFor { lowest: true, ..why.clone() },
         "[allow.app-api-2]\nwho = \"app\"\nto = \"api\"\nops = [\n    \"GET /a\",\n    \"GET,POST /b\",\n]\nuse = \"main\"\npriority = -4\nwhy = \"request 7\"\n",
-        &["`use`: `first` may go there too"],
+        &[
+            "the rule covers every host of service `api`: `api.test:443`, `*.api.test:443`",
+            "`use`: `first` may go there too",
+        ],
     );
     // A rule that has ended, and a deny of some of the paths.
     check(
@@ -124,6 +130,7 @@ fn suggestions() {
         &[
             "allow `office` (c.toml:24) fails by time (it ended at 2026-01-01T00:00:00Z): this rule has no such condition",
             "deny `frozen` (c.toml:31) refuses some of these paths, and always wins",
+            "the rule covers every host of service `api`: `api.test:443`, `*.api.test:443`",
             "`use`: `first` may go there too",
         ],
     );
@@ -137,7 +144,7 @@ fn new_workloads() {
         let (workload, rule) = text.split_once("\n\n").unwrap();
         assert_eq!(workload, expected);
         assert!(rule.contains(&format!("\nwho = \"{}\"\n", suggestion.workload.unwrap().name)), "{rule}");
-        assert_eq!(suggestion.notes.len(), notes, "{:?}", suggestion.notes);
+        assert_eq!(suggestion.notes.len(), notes + 1, "{:?}", suggestion.notes);
     };
     let plain = SuggestFor::default();
     check(&caller("new", &[]), &plain, "[workload.new]\nspiffe = \"spiffe://acme.internal/ci/new\"", 0);

@@ -38,6 +38,9 @@ pub(super) fn value(value: &AttributeValue) -> String {
     }
 }
 
+/// A name has 64 characters; this leaves room for a number behind it.
+const SLUG_MAX: usize = 56;
+
 /// A bare key: lower-case letters, digits and `-`.
 pub(super) fn slug(text: &str) -> String {
     let mut slug = String::with_capacity(text.len());
@@ -49,6 +52,8 @@ pub(super) fn slug(text: &str) -> String {
             _ => slug.push('-'),
         }
     }
+    // All of it is ASCII.
+    slug.truncate(SLUG_MAX);
     slug.trim_end_matches('-').to_owned()
 }
 
@@ -61,6 +66,7 @@ mod tests {
         for (text, name) in [("/ci/App", "ci-app"), ("x--y_z.", "x-y-z"), ("///", ""), ("ünï", "n")] {
             assert_eq!(slug(text), name, "{text}");
         }
+        assert_eq!(slug(&"ab-".repeat(40)).len(), 56);
         assert_eq!(quoted("a\"b\\c\nd\u{7f}é"), "\"a\\\"b\\\\c\\u000Ad\\u007Fé\"");
         assert_eq!(value(&7.into()), "7");
         assert_eq!(value(&true.into()), "true");

@@ -146,10 +146,11 @@ impl Watch {
         };
         match decision {
             Decision::Grant(grant) => Some(grant),
-            // The body is gone; what was read of it stays known.
-            Decision::Pending(pending) => {
-                pending.resolve(&generation.policy, self.facts.as_ref()?, bytes::Bytes::new()).ok()
-            }
+            // The body is gone; what was read of it stays known, and if nothing was, nothing is.
+            Decision::Pending(pending) => match &self.facts {
+                Some(facts) => pending.resolve(policy, facts, bytes::Bytes::new()).ok(),
+                None => pending.resolve_unread(policy).ok(),
+            },
             Decision::Denied(_) => None,
         }
     }
