@@ -4,6 +4,7 @@ mod examples;
 mod findings;
 mod output;
 #[path = "../config/prepared.rs"]
+#[allow(dead_code, reason = "each target uses its part")]
 mod prepared;
 mod suppress;
 mod teams;
