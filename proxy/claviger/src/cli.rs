@@ -60,7 +60,8 @@ pub(crate) enum Command {
 /// Where the configuration is.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration file [default: $CLAVIGER_CONFIG, then claviger/claviger.toml in the XDG configuration folder]
+    /// The configuration file [default: $CLAVIGER_CONFIG, then claviger.toml in the project's folder, if it was allowed,
+    /// then claviger/claviger.toml in the XDG configuration folder]
     #[arg(long, short, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 }

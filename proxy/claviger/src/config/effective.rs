@@ -339,3 +339,6 @@ fn typed(item: Item, key_of: &dyn Fn(&str) -> Option<&'static Key>, is: Option<&
         value => Node::Leaf(Leaf { is, location: Some(item.location), value }),
     }
 }
+
+#[cfg(test)]
+mod tests;

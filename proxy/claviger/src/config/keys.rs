@@ -89,7 +89,7 @@ impl Key {
     /// The default, if it holds in a table where `text_of` says how other keys are written.
     pub(crate) fn default_in(&self, text_of: impl Fn(&str) -> Option<String>) -> Option<&Value> {
         let is_so = |(key, start): (&String, &String)| text_of(key).is_some_and(|text| text.starts_with(start));
-        let holds = self.when.iter().all(is_so) && !self.unless.as_ref().is_some_and(|key| text_of(key).is_some());
+        let holds = self.when.iter().all(is_so) && self.unless.as_ref().is_none_or(|key| text_of(key).is_none());
         self.default.as_ref().filter(|_| holds)
     }
 
@@ -128,7 +128,9 @@ impl Keys {
         for Shared { of, keys } in shared {
             for table in &of {
                 let own = tables.entry(table.clone()).or_default();
-                keys.iter().for_each(|(name, key)| drop(own.entry(name.clone()).or_insert_with(|| key.clone())));
+                for (name, key) in &keys {
+                    own.entry(name.clone()).or_insert_with(|| key.clone());
+                }
             }
             alike.push((of, keys.into_keys().collect()));
         }

@@ -201,7 +201,7 @@ mod tests {
         let (a, b) = (pin(&path("a"), &hash(b"a")), pin(&path("b"), &hash(b"b")));
         check(&[a.clone(), b.clone()], &[]);
         check(&[b.clone(), a.clone()], &[]);
-        check(&[a.clone()], &[("b", ChangeKind::New)]);
+        check(std::slice::from_ref(&a), &[("b", ChangeKind::New)]);
         check(&[a.clone(), b.clone(), pin(&path("c"), &hash(b"c"))], &[("c", ChangeKind::Gone)]);
         check(&[a, pin(&path("b"), &hash(b"B"))], &[("b", ChangeKind::Changed)]);
     }

@@ -247,8 +247,10 @@ fn take_authenticate(table: &mut Table, out: &mut Diagnostics) -> Vec<Located<St
 
 /// What is written as TLS and is wrong (`Some(None)`) must not be taken for a listener without.
 fn take_tls(table: &mut Table, out: &mut Diagnostics) -> Option<Option<ServerIdentity>> {
-    table.has("tls").then(|| {
-        let mut tls = table.table("tls", out)?;
+    let is_written = table.has("tls");
+    let tls = table.table("tls", out);
+    is_written.then(|| {
+        let mut tls = tls?;
         let identity = take_server_identity(&mut tls, out);
         tls.finish(out);
         identity
