@@ -8,7 +8,7 @@ mod test_case;
 
 pub use test_case::{TestCase, TestOutcome, TestResult};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::asked::Wanted;
@@ -171,7 +171,7 @@ fn narrow_asked(set: &mut RuleSet, workloads: &[Workload]) {
 /// The rules, and a workload for each team of which a rule means everyone.
 fn take_rules(root: &mut Table, scope: Scope<'_>, out: &mut Diagnostics) -> (RuleSet, Vec<Workload>) {
     let mut linker = Linker::new(scope);
-    let mut first: BTreeMap<String, (RuleKind, Location)> = BTreeMap::new();
+    let mut first: HashMap<String, (RuleKind, Location)> = HashMap::new();
     for kind in [RuleKind::Allow, RuleKind::Deny] {
         for (name, table) in root.named_tables(kind.as_str(), out) {
             if let Some((other, location)) = first.get(&name.value) {

@@ -1,6 +1,6 @@
 //! Tables whose keys are taken one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
@@ -21,14 +21,17 @@ pub struct Table {
     pub(super) key: String,
     pub(super) location: Location,
     pub(super) entries: Vec<Entry>,
-    pub(super) asked: BTreeSet<&'static str>,
+    /// What was asked for; few, and asked for once.
+    pub(super) asked: Vec<&'static str>,
+    /// Whether entries were taken from between others, which no longer stand in the order of the file.
+    disordered: bool,
     /// The names of the tables that [`Table::named_tables`] has taken.
     pub(super) named: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Table {
     pub(super) fn of(key: String, location: Location, entries: Vec<Entry>) -> Self {
-        Self { key, location, entries, asked: BTreeSet::new(), named: BTreeMap::new() }
+        Self { key, location, entries, asked: Vec::new(), disordered: false, named: BTreeMap::new() }
     }
 
     pub(super) fn value_of(&self, name: &str) -> Option<&Value> {
@@ -75,9 +78,10 @@ impl Table {
 
     /// Takes a value of any type.
     pub fn take(&mut self, name: &'static str) -> Option<Item> {
-        self.asked.insert(name);
+        self.asked.push(name);
         let at = self.entries.iter().position(|entry| entry.name == name)?;
-        Some(self.entries.remove(at).item)
+        self.disordered = true;
+        Some(self.entries.swap_remove(at).item)
     }
 
     /// Takes a string.
@@ -231,11 +235,18 @@ impl Table {
     }
 
     /// All entries that are left, for tables whose keys are free (claims, attributes).
-    pub fn into_entries(self) -> Vec<(Located<String>, Item)> {
+    pub fn into_entries(mut self) -> Vec<(Located<String>, Item)> {
+        self.restore_order();
         self.entries
             .into_iter()
             .map(|entry| (Located { value: entry.name, location: entry.name_location }, entry.item))
             .collect()
+    }
+
+    fn restore_order(&mut self) {
+        if self.disordered {
+            self.entries.sort_by_key(|entry| entry.name_location.span.start);
+        }
     }
 
     /// Says that a key which must be there is not.
@@ -244,7 +255,13 @@ impl Table {
     }
 
     /// Every key that nobody took is unknown; near misses are named.
-    pub fn finish(self, out: &mut Diagnostics) {
+    pub fn finish(mut self, out: &mut Diagnostics) {
+        if self.entries.is_empty() {
+            return;
+        }
+        self.restore_order();
+        self.asked.sort_unstable();
+        self.asked.dedup();
         for entry in &self.entries {
             let diagnostic = out.error(&entry.name_location, self.key_of(&entry.name), "unknown key");
             let right = || self.asked.iter().copied();

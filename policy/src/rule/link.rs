@@ -1,6 +1,6 @@
 //! Joins rules to the workloads, services, operations and credentials that they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::owner::Owner;
@@ -35,6 +35,9 @@ pub(crate) struct Linker<'a> {
     sets: Vec<BTreeMap<&'a str, Vec<OperationId>>>,
     /// For each team of which a rule means everyone: a workload that stands behind all others.
     everyone: Vec<Workload>,
+    services_at: HashMap<&'a str, usize>,
+    /// By the team that they are of.
+    credentials_of: HashMap<Option<&'a str>, Vec<&'a CredentialFacts>>,
 }
 
 /// What one entry of `ops` means.
@@ -60,7 +63,12 @@ impl<'a> Linker<'a> {
                     .collect()
             })
             .collect();
-        Self { scope, set, sets, everyone: Vec::new() }
+        let services_at = scope.services.iter().enumerate().map(|(at, service)| (&**service.name(), at)).collect();
+        let mut credentials_of: HashMap<_, Vec<_>> = HashMap::new();
+        for facts in scope.credentials {
+            credentials_of.entry(facts.name.location.team().map(|name| &**name)).or_default().push(facts);
+        }
+        Self { scope, set, sets, everyone: Vec::new(), services_at, credentials_of }
     }
 
     /// Takes `[allow.NAME]` or `[deny.NAME]`; errors are in `out`, and what is wrong is not added.
@@ -98,7 +106,7 @@ impl<'a> Linker<'a> {
     }
 
     fn who(&mut self, draft: &Draft, owner: Owner<'a>, out: &mut Diagnostics) -> Option<Who> {
-        let key = format!("{}.who", draft.key);
+        let key = (draft, "who");
         if let Some(star) = draft.who.iter().find(|name| name.value == "*") {
             alone(star, &draft.who, key, out)?;
             return Some(match owner {
@@ -108,7 +116,7 @@ impl<'a> Linker<'a> {
         }
         let find = |name: &str| self.scope.workloads.get(&*owner.own(name)?).copied();
         let all = || self.scope.workloads.keys().filter_map(|name| owner.bare(name));
-        owner.look_up(&draft.who, &key, "workload", find, all, &[], out).map(Who::Workloads)
+        owner.look_up(&draft.who, key, "workload", find, all, &[], out).map(Who::Workloads)
     }
 
     /// What `*` means in a file of a team: as a workload, so that nothing needs to know of teams.
@@ -128,8 +136,8 @@ impl<'a> Linker<'a> {
         self.scope.workloads.len() + at
     }
 
-    fn services(&self, draft: &Draft, owner: Owner<'_>, out: &mut Diagnostics) -> Option<Vec<usize>> {
-        let key = format!("{}.to", draft.key);
+    fn services(&self, draft: &Draft, owner: Owner<'a>, out: &mut Diagnostics) -> Option<Vec<usize>> {
+        let key = (draft, "to");
         let services = self.scope.services;
         let may_name = |service: &&ServiceRoute| owner.may_name(service);
         if let Some(star) = draft.to.iter().find(|name| name.value == "*") {
@@ -138,17 +146,19 @@ impl<'a> Linker<'a> {
                 (0..services.len()).filter(|at| services.get(*at).is_some_and(|s| owner.may_name(s))).collect(),
             );
         }
-        let find =
-            |name: &str| services.iter().position(|service| owner.may_name(service) && **service.name() == *name);
+        let find = |name: &str| {
+            let at = self.services_at.get(name).copied()?;
+            services.get(at).is_some_and(|service| owner.may_name(service)).then_some(at)
+        };
         let all = || services.iter().filter(may_name).map(|service| service.name().as_ref());
-        let mut found = owner.look_up(&draft.to, &key, "service", find, all, self.scope.broken_services, out)?;
+        let mut found = owner.look_up(&draft.to, key, "service", find, all, self.scope.broken_services, out)?;
         found.sort_unstable();
         found.dedup();
         Some(found)
     }
 
-    fn operations<'d>(&mut self, draft: &'d Draft, owner: Owner<'_>, out: &mut Diagnostics) -> Option<Vec<Ops<'d>>> {
-        let key = format!("{}.ops", draft.key);
+    fn operations<'d>(&mut self, draft: &'d Draft, owner: Owner<'a>, out: &mut Diagnostics) -> Option<Vec<Ops<'d>>> {
+        let key = (draft, "ops");
         let mut ops = Vec::new();
         for text in &draft.ops {
             if text.value.starts_with('@') {
@@ -159,21 +169,21 @@ impl<'a> Linker<'a> {
                 Ok(operation) => {
                     if let Some((word, right)) = operation.methods.misspelt() {
                         let message = format!("`{word}` is an unusual method");
-                        out.warning(&text.location, key.clone(), message).help(format!("did you mean `{right}`?"));
+                        out.warning(&text.location, key_of(key), message).help(format!("did you mean `{right}`?"));
                     }
                     ops.push(Ops::One(add(&mut self.set.operations, operation)));
                 }
                 Err(message) => {
-                    out.error(&text.location, key.clone(), message);
+                    out.error(&text.location, key_of(key), message);
                 }
             }
         }
-        self.check_sets(draft, owner, &key, out);
+        self.check_sets(draft, owner, out);
         (ops.len() == draft.ops.len()).then_some(ops)
     }
 
     /// A set must be defined: at every service that is named, at one of all for `to = "*"`.
-    fn check_sets(&self, draft: &Draft, owner: Owner<'_>, key: &str, out: &mut Diagnostics) {
+    fn check_sets(&self, draft: &Draft, owner: Owner<'a>, out: &mut Diagnostics) {
         let everywhere = draft.to.iter().any(|name| name.value == "*");
         for text in draft.ops.iter().filter(|text| text.value.starts_with('@')) {
             let set = text.value.trim_start_matches('@');
@@ -188,7 +198,7 @@ impl<'a> Linker<'a> {
             }
             let Some(service) = lacking else { continue };
             let message = format!("service `{}` has no operations named `@{set}`", service.name());
-            let found = out.error(&text.location, key, message);
+            let found = out.error(&text.location, key_of((draft, "ops")), message);
             match nearest(set, service.operations().keys().map(String::as_str)) {
                 Some(near) => found.help(format!("did you mean `@{near}`?")),
                 None if service.operations().is_empty() => found.help(format!(
@@ -249,26 +259,24 @@ impl<'a> Linker<'a> {
     fn credential(
         &self,
         draft: &Draft,
-        owner: Owner<'_>,
+        owner: Owner<'a>,
         service: usize,
         out: &mut Diagnostics,
     ) -> Option<CredentialUse> {
         let route = self.scope.services.get(service)?;
-        let key = format!("{}.use", draft.key);
+        let key = || key_of((draft, "use"));
         let Some(name) = &draft.credential else { return self.only_credential(draft, owner, route, out) };
         if name.value == "none" {
             return Some(CredentialUse::None);
         }
-        let mut usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
-        let Some(facts) = usable.find(|facts| owner.bare_credential(facts) == name.value) else {
+        let Some(facts) = self.usable(owner).find(|facts| owner.bare_credential(facts) == name.value) else {
             let own = owner.own(&name.value);
             if own.is_some_and(|own| self.scope.broken_credentials.iter().any(|broken| *broken == *own)) {
                 return None;
             }
             let found =
-                out.error(&name.location, key, format!("there is no credential `{}", owner.missing(&name.value)));
-            let usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
-            match nearest(&name.value, usable.map(|facts| owner.bare_credential(facts))) {
+                out.error(&name.location, key(), format!("there is no credential `{}", owner.missing(&name.value)));
+            match nearest(&name.value, self.usable(owner).map(|facts| owner.bare_credential(facts))) {
                 Some(near) => found.help(format!("did you mean `{near}`?")),
                 None => found.help(owner.where_to_define("credential", &name.value)),
             };
@@ -278,28 +286,35 @@ impl<'a> Linker<'a> {
         if missing.len() == route.hosts().len() {
             let message =
                 format!("credential `{}` is bound to none of the hosts of service `{}`", name.value, route.name());
-            out.error(&name.location, key, message).help(bound_hosts(facts));
+            out.error(&name.location, key(), message).help(bound_hosts(facts));
             return None;
         }
         if let Some(host) = missing.first() {
             let message = format!("credential `{}` is not bound to `{host}` of service `{}`", name.value, route.name());
-            out.warning(&name.location, key, message)
+            out.warning(&name.location, key(), message)
                 .code(Code::HostUnbound)
                 .help("requests to that host will fail at injection");
         }
         Some(CredentialUse::Named(facts.name.value.as_str().into()))
     }
 
+    /// The credentials that this owner may use: its own, and what it is lent.
+    fn usable(&self, owner: Owner<'a>) -> impl Iterator<Item = &'a CredentialFacts> {
+        let own = self.credentials_of.get(&owner.name()).into_iter().flatten().copied();
+        let platforms = self.credentials_of.get(&None).into_iter().flatten().copied();
+        own.chain(platforms.filter(move |_| owner.name().is_some())).filter(move |facts| owner.may_use(facts))
+    }
+
     /// Without `use`: the one credential that is bound to every host of the service.
     fn only_credential(
         &self,
         draft: &Draft,
-        owner: Owner<'_>,
+        owner: Owner<'a>,
         route: &ServiceRoute,
         out: &mut Diagnostics,
     ) -> Option<CredentialUse> {
-        let usable = self.scope.credentials.iter().filter(|facts| owner.may_use(facts));
-        let fitting: Vec<&CredentialFacts> = usable.filter(|facts| uncovered(facts, route).next().is_none()).collect();
+        let fitting: Vec<&CredentialFacts> =
+            self.usable(owner).filter(|facts| uncovered(facts, route).next().is_none()).collect();
         let (location, key) = (&draft.name.location, format!("{}.use", draft.key));
         match fitting.as_slice() {
             [only] => Some(CredentialUse::Named(only.name.value.as_str().into())),
@@ -362,9 +377,19 @@ fn add(operations: &mut Vec<Operation>, operation: Operation) -> OperationId {
     OperationId::try_from(operations.len() - 1).unwrap_or(OperationId::MAX)
 }
 
-fn alone(star: &Located<String>, all: &[Located<String>], key: String, out: &mut Diagnostics) -> Option<()> {
+/// The dotted key of one of a rule's own; made only where something is said of it.
+pub(super) fn key_of((draft, name): (&Draft, &'static str)) -> String {
+    format!("{}.{name}", draft.key)
+}
+
+fn alone(
+    star: &Located<String>,
+    all: &[Located<String>],
+    key: (&Draft, &'static str),
+    out: &mut Diagnostics,
+) -> Option<()> {
     if all.len() > 1 {
-        out.error(&star.location, key, "`*` means all and stands alone");
+        out.error(&star.location, key_of(key), "`*` means all and stands alone");
         return None;
     }
     Some(())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::link::key_of;
 use super::take::Draft;
 use crate::document::{Diagnostics, Located, Location, nearest};
 use crate::{CredentialFacts, ServiceRoute, Team};
@@ -19,6 +20,14 @@ impl<'a> Owner<'a> {
         match place.team() {
             None => Some(Self::Platform),
             Some(name) => teams.iter().find(|team| team.name() == name).map(Self::Team),
+        }
+    }
+
+    /// The team; `None`: the platform.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        match self {
+            Self::Platform => None,
+            Self::Team(team) => Some(team.name()),
         }
     }
 
@@ -83,7 +92,7 @@ impl<'a> Owner<'a> {
     pub(super) fn look_up<'n, T, I: Iterator<Item = &'n str>>(
         &self,
         wanted: &[Located<String>],
-        key: &str,
+        key: (&Draft, &'static str),
         what: &str,
         find: impl Fn(&str) -> Option<T>,
         all: impl Fn() -> I,
@@ -98,7 +107,7 @@ impl<'a> Owner<'a> {
                 None => {
                     let missing = self.missing(&name.value);
                     let is_long = out.is_long();
-                    let error = out.error(&name.location, key, format!("there is no {what} `{missing}"));
+                    let error = out.error(&name.location, key_of(key), format!("there is no {what} `{missing}"));
                     match if is_long { None } else { nearest(&name.value, all()) } {
                         Some(near) => error.help(format!("did you mean `{near}`?")),
                         None => error.help(self.where_to_define(what, &name.value)),

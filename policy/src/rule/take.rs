@@ -94,11 +94,9 @@ fn required_list(table: &mut Table, name: &'static str, out: &mut Diagnostics) -
     if !table.has(name) {
         table.missing(name, out);
     }
-    let key = table.key_of(name);
-    let location = table.location().clone();
     let list = table.strings(name, out)?;
     if list.is_empty() {
-        out.error(&location, key, "the list is empty, so that the rule never matches");
+        out.error(table.location(), table.key_of(name), "the list is empty, so that the rule never matches");
         return None;
     }
     Some(list)
@@ -119,9 +117,10 @@ fn take_conditions(
     asked: &mut Vec<Asked>,
     out: &mut Diagnostics,
 ) -> Option<Vec<Condition>> {
-    let (key, is_written) = (table.key_of("when"), table.has("when"));
+    let is_written = table.has("when");
     let mut conditions = Vec::new();
     let Some(texts) = table.strings("when", out) else { return (!is_written).then(Vec::new) };
+    let key = table.key_of("when");
     for text in &texts {
         match parse(&text.value, names) {
             Ok(condition) => {
@@ -142,12 +141,11 @@ fn take_conditions(
 }
 
 fn take_body_limit(table: &mut Table, out: &mut Diagnostics) -> usize {
-    let key = table.key_of("body_limit");
     let Some(limit) = table.size("body_limit", out) else { return BODY_LIMIT };
     match usize::try_from(limit.value) {
         Ok(bytes) if (1..=BODY_LIMIT_MAX).contains(&limit.value) => bytes,
         _ => {
-            out.error(&limit.location, key, "`body_limit` is from 1 byte to 64MiB");
+            out.error(&limit.location, table.key_of("body_limit"), "`body_limit` is from 1 byte to 64MiB");
             BODY_LIMIT
         }
     }
