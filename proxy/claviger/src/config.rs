@@ -19,15 +19,16 @@ mod texts;
 pub(crate) mod trust;
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use claviger_contract::{Clock, EventSink, Outbound};
-use claviger_credential::{BoundHost, CredentialEnv, Credentials};
+use claviger_credential::{BoundHost, CredentialEnv, Credentials, TeamScope};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::analyze::Suppression;
-use claviger_policy::document::{self, Diagnostics, Located, Table};
+use claviger_policy::document::{self, Diagnostics, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
     Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
@@ -78,6 +79,28 @@ pub(crate) struct Env {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) control: tokio::runtime::Handle,
+}
+
+impl Env {
+    fn identity(&self, trust_domain: &TrustDomain) -> IdentityEnv {
+        IdentityEnv {
+            trust_domain: trust_domain.clone(),
+            outbound: self.outbound.clone(),
+            clock: self.clock.clone(),
+            runtime: self.control.clone(),
+        }
+    }
+
+    fn credential(&self, state_dir: PathBuf, teams: Vec<TeamScope>) -> CredentialEnv {
+        CredentialEnv {
+            state_dir,
+            outbound: self.outbound.clone(),
+            clock: self.clock.clone(),
+            events: self.events.clone(),
+            runtime: self.control.clone(),
+            teams,
+        }
+    }
 }
 
 /// A configuration that may be put in force.
@@ -186,38 +209,18 @@ impl Draft {
         let AdminSettings { remote, roles, .. } = self.admin;
         let (services, shorthands) = services::take(&mut self.root, out);
         let Some(trust_domain) = self.trust_domain else {
-            // Nobody has an identity without it, but a misspelt key of the root is named.
-            for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test", "suppress"]
-            {
-                self.root.take(key);
-            }
-            self.root.finish(out);
+            finish_without_identities(self.root, out);
             return None;
         };
         let (mut joined, teams) = teams::take(self.root, &self.teams, stands, &trust_domain, &services, out);
         let root = &mut joined;
         let suppressions = Suppression::take(root, out);
-        let identity = IdentityEnv {
-            trust_domain: trust_domain.clone(),
-            outbound: env.outbound.clone(),
-            clock: env.clock.clone(),
-            runtime: env.control.clone(),
-        };
-        let attestors = Attestors::take(root, &identity, out);
-        let credential_env = CredentialEnv {
-            state_dir: self.state_dir,
-            outbound: env.outbound.clone(),
-            clock: env.clock.clone(),
-            events: env.events.clone(),
-            runtime: env.control.clone(),
-            teams: teams.scopes,
-        };
+        let attestors = Attestors::take(root, &env.identity(&trust_domain), out);
         let leases = previous.map(|generation| &generation.credentials);
-        let credentials = Credentials::take(root, shorthands, &credential_env, leases, out);
-        let surface = Surface {
-            services: services.iter().map(services::ServiceParts::surface).collect(),
-            admin: self.admin.bind.clone(),
-        };
+        let env_of_teams = env.credential(self.state_dir, teams.scopes);
+        let credentials = Credentials::take(root, shorthands, &env_of_teams, leases, out);
+        let surfaces = services.iter().map(services::ServiceParts::surface).collect();
+        let surface = Surface { services: surfaces, admin: self.admin.bind.clone() };
         let routes: Vec<ServiceRoute> = services.iter().map(|parts| parts.route.clone()).collect();
         let inputs = Inputs {
             trust_domain,
@@ -226,26 +229,18 @@ impl Draft {
             teams: teams.bounds,
             generation: number,
         };
-        // A listener that is wrong may be one, and without any nobody is served at all.
-        let has_addresses = listener_settings.len() < root.names_of("listener").len()
-            || listener_settings.is_empty()
-            || listener_settings.iter().any(|settings| matches!(settings.bind, Bind::Tcp(_)));
+        let addressed = may_have_addresses(root, &listener_settings);
         let check = |policy: &Policy, out: &mut Diagnostics| {
-            asked::attestors(policy, &attestors, has_addresses, out);
+            asked::attestors(policy, &attestors, addressed, out);
             asked::fields(policy, &services, &credentials, out);
             roles.check(policy, out);
         };
-        let policy = if self.untested {
-            compile_untested(root, inputs, check, out)
-        } else {
-            compile_with(root, inputs, check, out)
+        let policy = match self.untested {
+            true => compile_untested(root, inputs, check, out),
+            false => compile_with(root, inputs, check, out),
         };
-        let mut watched = self.files;
-        watched.extend(attestors.watched_files());
-        watched.extend(services.iter().filter_map(|parts| parts.settings.ca_file.clone()));
-        for settings in listener_settings.iter().chain(&remote) {
-            watched.extend(settings.tls.iter().flat_map(|tls| tls.files.clone()));
-        }
+        let named = named_files(&services, listener_settings.iter().chain(&remote));
+        let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).collect();
         let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let listeners: Vec<_> =
             listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
@@ -254,20 +249,10 @@ impl Draft {
         if out.has_errors() {
             return None;
         }
-        let services = services
-            .into_iter()
-            .map(|parts| {
-                let service = Service::new(&parts.route, &parts.settings, parts.plan, previous)
-                    .map_err(|error| out.error(parts.route.location(), "", format!("TLS cannot be set up: {error}")));
-                service.ok().map(|service| (service.name.clone(), service))
-            })
-            .collect::<Option<_>>()?;
-        let intercept = |root: InterceptionRoot| {
-            let hosts = Generation::intercepted_hosts(&routes);
-            InterceptionAuthority::new(&root, &hosts, number, env.clock.clone()).map_err(|error| error.to_string())
-        };
-        let interception = forwards.then(|| interception().and_then(intercept)).transpose();
-        let interception = interception
+        let services = join_services(services, previous, out)?;
+        let interception = forwards
+            .then(|| interception().and_then(|root| intercept(&root, &routes, number, env)))
+            .transpose()
             .map_err(|error| out.error_nowhere(format!("failed to make the interception authority: {error}")).clone())
             .ok()?;
         let generation = Generation {
@@ -290,6 +275,54 @@ impl Draft {
             suppressions,
         })
     }
+}
+
+/// Without a trust domain nobody has an identity, but a misspelt key of the root is named.
+fn finish_without_identities(mut root: Table, out: &mut Diagnostics) {
+    for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test", "suppress"] {
+        root.take(key);
+    }
+    root.finish(out);
+}
+
+/// The files that services and listeners name.
+fn named_files<'a>(
+    services: &[services::ServiceParts],
+    listeners: impl Iterator<Item = &'a ListenerSettings>,
+) -> Vec<PathBuf> {
+    let of_listeners = listeners.flat_map(|settings| settings.tls.iter().flat_map(|tls| tls.files.clone()));
+    services.iter().filter_map(|parts| parts.settings.ca_file.clone()).chain(of_listeners).collect()
+}
+
+/// Whether clients may have addresses: a listener that is wrong may be one where they do, and without any listener
+/// nobody is served at all.
+fn may_have_addresses(root: &Table, listeners: &[ListenerSettings]) -> bool {
+    listeners.len() < root.names_of("listener").len()
+        || listeners.is_empty()
+        || listeners.iter().any(|settings| matches!(settings.bind, Bind::Tcp(_)))
+}
+
+fn intercept(
+    root: &InterceptionRoot,
+    routes: &[ServiceRoute],
+    number: u64,
+    env: &Env,
+) -> Result<InterceptionAuthority, String> {
+    let hosts = Generation::intercepted_hosts(routes);
+    InterceptionAuthority::new(root, &hosts, number, env.clock.clone()).map_err(|error| error.to_string())
+}
+
+fn join_services(
+    services: Vec<services::ServiceParts>,
+    previous: Option<&Generation>,
+    out: &mut Diagnostics,
+) -> Option<HashMap<Arc<str>, Service>> {
+    let join = |parts: services::ServiceParts| {
+        let service = Service::new(&parts.route, &parts.settings, parts.plan, previous)
+            .map_err(|error| out.error(parts.route.location(), "", format!("TLS cannot be set up: {error}")));
+        service.ok().map(|service| (service.name.clone(), service))
+    };
+    services.into_iter().map(join).collect()
 }
 
 fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics) -> Vec<ListenerSettings> {

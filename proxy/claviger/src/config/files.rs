@@ -369,12 +369,12 @@ fn finish(rest: Table, known: &[&str], out: &mut Diagnostics) {
         let is_known = |key: &&str| **key == *name.value;
         let team = name.location.team();
         if let Some(team) = team
-            && INCLUDED.iter().chain(LISTS).chain(MAIN_ONLY).any(|key| is_known(&key))
+            && INCLUDED.iter().chain(LISTS).chain(MAIN_ONLY).any(&is_known)
         {
             let message = format!("a file of team `{team}` may not say this");
             out.error(&name.location, item.key, message)
                 .help("it may hold workload, credential, allow, deny, test and suppress");
-        } else if MAIN_ONLY.iter().any(|key| is_known(&key)) {
+        } else if MAIN_ONLY.iter().any(is_known) {
             out.error(&name.location, item.key, "this may stand in the main file only")
                 .help("move it there; an included file holds tables that have names, and tests");
         } else {

@@ -40,7 +40,8 @@ async fn a_file_that_is_being_written_is_waited_for() {
         assert!(watcher.is_settled(), "{name}");
     }
     // Of no file that counts.
-    let _open = File::create(folder.path().join("other.log")).unwrap().write_all(b"x").unwrap();
+    let mut other = File::create(folder.path().join("other.log")).unwrap();
+    other.write_all(b"x").unwrap();
     std::fs::write(folder.path().join("new.toml"), "a = 3\n").unwrap();
     until_told(&mut watcher).await;
 }
