@@ -104,7 +104,14 @@ pub(crate) fn finished(id: u128) -> Finished {
 }
 
 pub(crate) fn system(kind: &'static str) -> Event {
-    Event::System(SystemEvent { at_ms: NOW_MS, kind, generation: Some(1), configuration: None, actor: None, detail: None })
+    Event::System(SystemEvent {
+        at_ms: NOW_MS,
+        kind,
+        generation: Some(1),
+        configuration: None,
+        actor: None,
+        detail: None,
+    })
 }
 
 pub(crate) fn open(core: &CoreLedger, id: u128) -> Open {
