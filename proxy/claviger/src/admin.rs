@@ -12,6 +12,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use claviger_contract::event::{Event, SystemEvent};
@@ -24,8 +25,11 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Failure;
+use crate::config::Env;
 use crate::console;
 use crate::state::State;
+
+use self::door::Guests;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::api::{Change, Changed, Finding, Reloaded, Standing, Wanted, shown};
@@ -88,9 +92,38 @@ pub(crate) struct Desk {
     pub(crate) started_ms: i64,
     /// The control loop.
     pub(crate) asks: mpsc::Sender<Ask>,
+    /// Who is inside.
+    guests: Guests,
 }
 
 impl Desk {
+    /// Of a process that serves; what only its control loop can do comes out of the receiver.
+    pub(crate) fn new(
+        env: &Env,
+        ledger: Arc<Ledger>,
+        registry: Registry,
+        state: Arc<State>,
+        view: View,
+        (access, facts): (Access, Facts),
+    ) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (asks, asked) = mpsc::channel(16);
+        let desk = Self {
+            registry,
+            ledger,
+            events: env.events.clone(),
+            clock: env.clock.clone(),
+            ready: Arc::new(AtomicBool::new(true)),
+            state,
+            view,
+            access: ArcSwap::from_pointee(access),
+            facts: ArcSwap::from_pointee(facts),
+            started_ms: env.clock.now_ms(),
+            asks,
+            guests: Guests::default(),
+        };
+        (Arc::new(desk), asked)
+    }
+
     fn record(&self, kind: &'static str, actor: &Arc<str>, detail: String) {
         self.events.emit(Event::System(SystemEvent {
             at_ms: self.clock.now_ms(),
@@ -161,7 +194,14 @@ fn bind_socket(file: &Path) -> Result<tokio::net::UnixListener, Failure> {
     })
 }
 
-/// Nobody is to knock at a door behind which nobody is; the next start would replace it as well.
-pub(crate) fn close(doors: &Doors) {
+/// How long calls that are under way may take when the process ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Closes the doors when the data plane has drained: calls under way are answered first, for one of them may be what
+/// ended the last stream.
+pub(crate) fn close(control: &tokio::runtime::Runtime, doors: &Doors, desk: &Desk) {
+    // Nobody is to knock at a door behind which nobody is; the next start would replace it as well.
     let _ = std::fs::remove_file(&doors.socket);
+    // Whoever takes longer is cut off.
+    let _ = control.block_on(async { tokio::time::timeout(FAREWELL, desk.guests.leave()).await });
 }

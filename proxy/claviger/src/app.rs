@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_ledger::Ledger;
@@ -16,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Finding, Listening, Reloaded};
 use crate::command::{Failure, report};
-use crate::config::{self, AtStart, Compiled, Env, Load, Source, Standing};
+use crate::config::{self, AtStart, Compiled, Draft, Env, Files, Load, Source, Standing};
 use crate::delegation::{Change, Delegation};
 use crate::observe::Counted;
 use crate::watch::Watcher;
@@ -93,6 +92,24 @@ pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::doing("start the control runtime")(&error))
 }
 
+/// The files, and what of them concerns the process as a whole; every error of all parts, if there is one.
+fn first_draft(
+    control: &tokio::runtime::Runtime,
+    source: &Source,
+    found: &mut Diagnostics,
+) -> Result<(Files, Draft), Failure> {
+    let mut said = Diagnostics::default();
+    let Some(files) = config::files_of(source, found) else { return Err(refused(found)) };
+    let Some(draft) = config::draft(&files, &mut said) else { return Err(refused(found)) };
+    if found.has_errors() || said.has_errors() {
+        // Compiled all the same, for the errors of all parts to be shown together.
+        found.append(said);
+        let _ = draft.compile(&idle_env(control)?, 1, no_interception, None, found);
+        return Err(refused(found));
+    }
+    Ok((files, draft))
+}
+
 /// Takes no events: for commands that serve nothing.
 #[derive(Debug)]
 struct Nowhere;
@@ -107,15 +124,8 @@ impl App {
         os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
-        let (mut found, mut said) = (Diagnostics::default(), Diagnostics::default());
-        let Some(files) = config::files_of(&source, &mut found) else { return Err(refused(&found)) };
-        let Some(draft) = config::draft(&files, &mut said) else { return Err(refused(&found)) };
-        if found.has_errors() || said.has_errors() {
-            // Compiled all the same, for the errors of all parts to be shown together.
-            found.append(said);
-            let _ = draft.compile(&idle_env(&control)?, 1, no_interception, None, &mut found);
-            return Err(refused(&found));
-        }
+        let mut found = Diagnostics::default();
+        let (files, draft) = first_draft(&control, &source, &mut found)?;
         let cores = cores.unwrap_or_else(os::cores).max(1);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger =
@@ -137,9 +147,7 @@ impl App {
         found.sort();
         console::diagnostics(&found);
         if let Some(folder) = ca_dir {
-            interception::load_or_create(&state_dir)
-                .and_then(|_| interception::publish(&state_dir, folder))
-                .map_err(Failure::Other)?;
+            make_root().and_then(|_| interception::publish(&state_dir, folder)).map_err(Failure::Other)?;
         }
         compiled.attestors.start(None);
         let metrics = Metrics::new(&registry).map_err(unregistered)?;
@@ -156,20 +164,8 @@ impl App {
         let changes = delegation.take_up(standing);
         state.attach(server.view());
         control.spawn(state.clone().watch());
-        let (asking, asks) = mpsc::channel(16);
-        let desk = Arc::new(Desk {
-            registry,
-            ledger: ledger.clone(),
-            events: env.events.clone(),
-            clock: env.clock.clone(),
-            ready: Arc::new(AtomicBool::new(true)),
-            state,
-            view: server.view(),
-            access: ArcSwap::from_pointee(compiled.access),
-            facts: ArcSwap::from_pointee(facts(&server, &delegation)),
-            started_ms: env.clock.now_ms(),
-            asks: asking,
-        });
+        let facts = facts(&server, &delegation);
+        let (desk, asks) = Desk::new(&env, ledger.clone(), registry, state, server.view(), (compiled.access, facts));
         admin::open(&control, &doors, &desk)?;
         let mut watcher = Watcher::new();
         watcher.watch(source.watched(compiled.watched), compiled.patterns);
@@ -192,12 +188,16 @@ impl App {
             asks,
             control,
         };
-        app.record("started", None, None);
-        app.record_changes(changes);
-        app.tell_unenforced();
+        app.say_ready(changes);
+        Ok(app)
+    }
+
+    fn say_ready(&self, changes: Vec<Change>) {
+        self.record("started", None, None);
+        self.record_changes(changes);
+        self.tell_unenforced();
         console::note("ready");
         os::tell_manager("READY=1");
-        Ok(app)
     }
 
     /// Runs until SIGTERM or SIGINT; SIGHUP and changed files reload.
@@ -339,6 +339,7 @@ impl App {
         console::note("draining");
         os::tell_manager("STOPPING=1");
         self.server.drain();
+        admin::close(&self.control, &self.doors, &self.desk);
         self.ledger.emit(Event::System(SystemEvent {
             at_ms: self.env.clock.now_ms(),
             kind: "stopped",
@@ -348,7 +349,6 @@ impl App {
             detail: None,
         }));
         self.ledger.shutdown();
-        admin::close(&self.doors);
         // A mint in flight has nobody left to wait for it.
         self.control.shutdown_timeout(Duration::from_millis(200));
     }

@@ -53,9 +53,26 @@ fn paragraph(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A text of somebody else's as a terminal may have it: what moves the cursor, or turns the order of letters round, is
+/// written out. A configuration that is looked at before it is allowed must not be able to hide what it says.
+pub(crate) fn visible(text: &str) -> String {
+    let is_layout = |c: char| matches!(c, '\n' | '\t');
+    // Marks, embeddings, overrides and isolates of bidirectional text (UAX #9), and what has no width.
+    let is_hidden = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if !is_layout(c) && (c.is_control() || is_hidden(c)) {
+            visible.extend(c.escape_unicode());
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
+}
+
 #[cfg(test)]
 mod tests {
-    use super::paragraph;
+    use super::{paragraph, visible};
 
     #[test]
     fn what_is_cited_stays_within_its_paragraph() {
@@ -66,6 +83,18 @@ mod tests {
             ("a\x1b[2J\rclaviger: b\u{9b}", "a\u{fffd}[2J\u{fffd}claviger: b\u{fffd}"),
         ] {
             assert_eq!(paragraph(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        for (text, expected) in [
+            ("api.test, ü, 日本\n\tx", "api.test, ü, 日本\n\tx"),
+            ("evil.test\u{1b}[2K\rgood.test", "evil.test\\u{1b}[2K\\u{d}good.test"),
+            ("\u{202e}tset.live", "\\u{202e}tset.live"),
+            ("a\u{200b}b\u{9b}c\u{7f}", "a\\u{200b}b\\u{9b}c\\u{7f}"),
+        ] {
+            assert_eq!(visible(text), expected);
         }
     }
 }

@@ -146,10 +146,26 @@ impl State {
     }
 
     /// Suspends, and has it in force when this returns. Yields what it replaced.
+    ///
+    /// In force before it is written: a disk may take its time, and whoever suspends has none. What then cannot be
+    /// written is taken back, so that an error means what it says.
     pub(crate) async fn suspend(&self, suspension: &Suspension) -> Result<Option<Suspension>, StateError> {
-        let before = self.noted(self.shared.suspend(suspension).await)?;
-        self.refresh().await?;
-        Ok(before)
+        let _one_at_a_time = self.publishing.lock().await;
+        let former: Vec<Suspension> = self.suspended.list().iter().map(|one| (**one).clone()).collect();
+        if self.complaint().is_none() {
+            self.publish(with(&former, suspension));
+        }
+        match self.noted(self.shared.suspend(suspension).await) {
+            Ok(before) => {
+                // Written and in force; that the rest could not be read is a complaint, and not the caller's.
+                let _ = self.noted(self.read().await);
+                Ok(before)
+            }
+            Err(error) => {
+                self.publish(former);
+                Err(error)
+            }
+        }
     }
 
     /// Resumes, and has it in force when this returns. Yields the suspension; `None` if there was none.
@@ -249,4 +265,12 @@ impl State {
         }
         done
     }
+}
+
+/// These and one more, in the order in which the state has them.
+fn with(former: &[Suspension], one: &Suspension) -> Vec<Suspension> {
+    let key = |suspension: &Suspension| (suspension.kind.as_str(), suspension.name.clone());
+    let mut all: Vec<_> = former.iter().filter(|other| key(other) != key(one)).chain([one]).cloned().collect();
+    all.sort_by_key(key);
+    all
 }

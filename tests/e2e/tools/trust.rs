@@ -222,6 +222,18 @@ fn deny_takes_it_back() {
     assert_eq!(project.run(&["config", "deny"]).code, 0);
 }
 
+/// What is looked at cannot paint over itself.
+#[test]
+fn nothing_is_hidden_from_whoever_looks() {
+    let project = ProjectFolder::new();
+    project.write("conf.d/evil.toml", "[service.x]\nhosts = [\"evil.test\\u001b[2K\\rgood.test\", \"\u{202e}tset.live\", \"a.test\\n  it is made of 1 file\"]\n");
+    let said = project.run(&["config", "allow"]);
+    assert!(said.out.contains("    evil.test\\u{1b}[2K\\u{d}good.test  (service.x.hosts)\n"), "{said:?}");
+    assert!(said.out.contains("    \\u{202e}tset.live  (service.x.hosts)\n"), "{said:?}");
+    assert!(said.out.contains("    a.test\\n  it is made of 1 file  (service.x.hosts)\n"), "{said:?}");
+    assert!(!said.out.contains(['\u{1b}', '\r', '\u{202e}']), "{said:?}");
+}
+
 /// What cannot be read cannot be shown, and is not allowed.
 #[test]
 fn what_is_not_toml_is_not_allowed() {

@@ -17,8 +17,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -27,7 +27,7 @@ use super::answer::ApiError;
 use super::{Desk, client};
 
 /// Calls that each door serves at a time; more wait.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: u32 = 64;
 
 /// For a handshake, and for a head.
 const GREETING: Duration = Duration::from_secs(10);
@@ -51,12 +51,42 @@ enum Guest {
     Remote { certificates: Arc<[CertificateDer<'static>]>, unix: Option<UnixPeer>, ip: Option<IpAddr> },
 }
 
-/// Serves the Unix socket until the runtime ends.
+/// Room for connections, apart for each door: strangers at one take no place at the other.
+#[derive(Debug)]
+pub(super) struct Guests {
+    local: Arc<Semaphore>,
+    remote: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        let room = || Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+        Self { local: room(), remote: room(), closing: watch::channel(false).0 }
+    }
+}
+
+impl Guests {
+    /// Lets nobody in any more, and resolves when those who are inside have had their answers.
+    pub(super) async fn leave(&self) {
+        self.closing.send_replace(true);
+        for room in [&self.local, &self.remote] {
+            // Never closed; all places are free when everybody has left.
+            let _ = room.acquire_many(CONNECTIONS_MAX).await.map(tokio::sync::SemaphorePermit::forget);
+        }
+    }
+}
+
+/// Serves the Unix socket until the doors close.
 pub(super) async fn socket(socket: UnixListener, desk: Arc<Desk>, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut closing = desk.guests.closing.subscribe();
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = socket.accept().await else {
+        let Ok(place) = desk.guests.local.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok((stream, _)) = accepted else {
             tokio::time::sleep(AGAIN).await;
             continue;
         };
@@ -87,7 +117,25 @@ pub(super) enum Remote {
     Unix(UnixListener),
 }
 
+/// Somebody at `[admin.remote]`.
+enum Arrived {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream, Option<UnixPeer>),
+}
+
 impl Remote {
+    async fn accept(&self) -> std::io::Result<Arrived> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Arrived::Tcp(stream, peer.ip())),
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // The kernel's word is asked for at once: the process may be gone later.
+                let peer = UnixPeer::of(&stream).ok();
+                Ok(Arrived::Unix(stream, peer))
+            }
+        }
+    }
+
     /// Binds it; where it really listens.
     pub(super) async fn bind(bind: &Bind, socket_mode: u32) -> std::io::Result<(Self, Bind)> {
         match bind {
@@ -104,35 +152,27 @@ impl Remote {
     }
 }
 
-/// Serves attested principals until the runtime ends.
+/// Serves attested principals until the doors close.
 pub(super) async fn remote(socket: Remote, desk: Arc<Desk>, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut closing = desk.guests.closing.subscribe();
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let Ok(place) = desk.guests.remote.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok(arrived) = accepted else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
         let (desk, router) = (desk.clone(), router.clone());
-        match &socket {
-            Remote::Tcp(socket) => {
-                let Ok((stream, peer)) = socket.accept().await else {
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
-                };
-                tokio::spawn(async move {
-                    greet(stream, None, Some(peer.ip()), desk, router).await;
-                    drop(place);
-                });
+        tokio::spawn(async move {
+            match arrived {
+                Arrived::Tcp(stream, ip) => greet(stream, None, Some(ip), desk, router).await,
+                Arrived::Unix(stream, peer) => greet(stream, peer, None, desk, router).await,
             }
-            Remote::Unix(socket) => {
-                let Ok((stream, _)) = socket.accept().await else {
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
-                };
-                let unix = UnixPeer::of(&stream).ok();
-                tokio::spawn(async move {
-                    greet(stream, unix, None, desk, router).await;
-                    drop(place);
-                });
-            }
-        }
+            drop(place);
+        });
     }
 }
 
@@ -161,18 +201,25 @@ async fn converse<I>(stream: I, guest: Guest, desk: Arc<Desk>, router: Router)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut closing = desk.guests.closing.subscribe();
     let service = service_fn(move |request| {
         let (guest, desk, router) = (guest.clone(), desk.clone(), router.clone());
         async move { Ok::<_, Infallible>(answer(&guest, &desk, router, request).await) }
     });
-    // How it ends is the client's matter.
-    let _ = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(GREETING)
         .max_headers(64)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    // How it ends is the client's matter.
+    tokio::select! {
+        _ = served.as_mut() => return,
+        // The sender lives as long as the desk.
+        _ = closing.wait_for(|closing| *closing) => served.as_mut().graceful_shutdown(),
+    }
+    let _ = served.await;
 }
 
 async fn answer(guest: &Guest, desk: &Desk, router: Router, request: Request<Incoming>) -> Response {

@@ -104,6 +104,13 @@ impl Effective {
             let teams = teams.map(Table::into_entries).unwrap_or_default();
             all.sections.extend(teams.into_iter().filter_map(|(name, item)| named("team", None, name, item, keys)));
         }
+        // As the author wrote them: file by file, and from the top; what holds by default comes last.
+        let order: Vec<&str> = files.iter().map(|file| file.source.name()).collect();
+        all.sections.sort_by_key(|section| match (&section.header, &section.location) {
+            (Header::Root, _) => (0, 0),
+            (_, Some(place)) => (order.iter().position(|name| *name == place.file()).unwrap_or_default(), place.line()),
+            (_, None) => (usize::MAX, 0),
+        });
         Ok(Some(all))
     }
 

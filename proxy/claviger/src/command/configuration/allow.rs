@@ -96,7 +96,8 @@ fn summary(unjudged: &Unjudged, written: &[(String, Leaf)]) -> String {
         let of_types = |leaf: &Leaf| leaf.is.is_some_and(|is| types.contains(&is));
         let values =
             written.iter().filter(|(_, leaf)| of_types(leaf)).filter_map(|(key, leaf)| Some((key, leaf.text()?)));
-        let mut lines: Vec<String> = values.map(|(key, value)| format!("    {value}  ({key})\n")).collect();
+        let mut lines: Vec<String> =
+            values.map(|(key, value)| format!("    {}  ({})\n", line(&value), line(key))).collect();
         lines.dedup();
         if !lines.is_empty() {
             text.push_str(&format!("  {what}\n{}", lines.concat()));
@@ -106,9 +107,14 @@ fn summary(unjudged: &Unjudged, written: &[(String, Leaf)]) -> String {
     text.push_str(&format!("  it is made of {}\n", plural(files.len(), "file")));
     for file in files {
         let hash = file.sha256.get(..16).unwrap_or_default();
-        text.push_str(&format!("    {}  (sha256 {hash}…)\n", project.name_of(&file.path)));
+        text.push_str(&format!("    {}  (sha256 {hash}…)\n", line(&project.name_of(&file.path))));
     }
     text
+}
+
+/// A word of the project's that stays on its line.
+fn line(text: &str) -> String {
+    console::visible(text).replace('\n', "\\n")
 }
 
 fn confirmed() -> Result<bool, Failure> {

@@ -33,7 +33,7 @@ pub(super) fn status(args: &StatusArgs) -> Done {
     };
     let standing = unjudged.project.standing(&unjudged.texts).map_err(|error| Failure::Other(error.to_string()))?;
     match args.output {
-        Output::Text => console::out(text(&unjudged, &standing).trim_end()),
+        Output::Text => console::out(console::visible(&text(&unjudged, &standing)).trim_end()),
         Output::Json => print(&json(&unjudged, &standing))?,
     }
     Ok(if matches!(standing, Standing::Allowed(_)) { ExitCode::SUCCESS } else { ExitCode::from(1) })
