@@ -46,7 +46,8 @@ fn copy(from: &Path, to: &Path) {
         let name = to.join(path.file_name().unwrap());
         if path.is_dir() {
             copy(&path, &name);
-        } else {
+        } else if path.is_file() {
+            // A socket belongs to its process.
             std::fs::copy(&path, &name).unwrap();
         }
     }
