@@ -6,6 +6,8 @@ pub(crate) mod locality;
 mod unix_peer;
 mod x509_svid;
 
+pub use jwt::complete_attestor;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod token;
 mod trust_domains;
 mod watched;
 
+pub use attestor::complete_attestor;
 pub use attestors::{Attestors, IdentityEnv, Profile};
 pub use chain::{Chain, ConnectionFacts, ConnectionProofs, Outcome};
 pub use error::IdentityError;

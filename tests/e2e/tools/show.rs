@@ -123,3 +123,17 @@ fn what_may_be_a_secret_is_not_shown() {
         assert_eq!(text.matches("not shown").count(), 4, "{text}");
     }
 }
+
+/// What a kind of attestor knows of its issuer is filled in, as a table of its own would say it.
+#[test]
+fn presets_of_attestors_are_filled_in() {
+    let prepared = Prepared::new();
+    prepared.0.write("original.toml", EXAMPLE);
+    let said = shown(&prepared, "original.toml");
+    let expected = "[attestor.github]\nkind            = \"github-actions\"\naudience        = \"claviger\"\n\
+                    require         = { repository_owner_id = \"1234567\" }\n\
+                    issuer          = \"https://token.actions.githubusercontent.com\"  # preset\n\
+                    algorithms      = [\"RS256\"]  # preset\n\
+                    identity        = \"spiffe://acme.internal/github/{github.repository}\"  # preset\n";
+    assert!(said.contains(expected), "{said}");
+}

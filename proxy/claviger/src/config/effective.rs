@@ -102,7 +102,7 @@ impl Effective {
         for file in files.iter().filter(|file| !matches!(file.role, Role::Team(_))) {
             let teams = file.tree().cloned().and_then(|mut tree| tree.table("team", &mut unsaid));
             let teams = teams.map(Table::into_entries).unwrap_or_default();
-            all.sections.extend(teams.into_iter().filter_map(|(name, item)| named("team", None, name, item, keys)));
+            all.sections.extend(teams.into_iter().filter_map(|(name, item)| named("team", None, name, item, "")));
         }
         // As the author wrote them: file by file, and from the top; what holds by default comes last.
         let order: Vec<&str> = files.iter().map(|file| file.source.name()).collect();
@@ -116,6 +116,7 @@ impl Effective {
 
     fn add_root(&mut self, tree: Table, keys: &'static Keys) {
         let root = keys.root();
+        let domain = text_of(&tree, "trust_domain").unwrap_or_default();
         let mut lines = Vec::new();
         for (name, item) in tree.into_entries() {
             let key = root.and_then(|root| root.get(&name.value));
@@ -123,7 +124,7 @@ impl Effective {
                 (Some(Shape::Named(of)), Value::Table(tables)) => {
                     let by = key.and_then(|key| key.by.as_deref());
                     for (name, item) in tables.into_entries() {
-                        self.sections.extend(named(of, by, name, item, keys));
+                        self.sections.extend(named(of, by, name, item, &domain));
                     }
                 }
                 (Some(Shape::Tables(of)), Value::Array(items)) => {
@@ -225,22 +226,28 @@ impl Leaf {
     }
 }
 
-fn named(of: &str, by: Option<&str>, name: Located<String>, item: Item, keys: &'static Keys) -> Option<Section> {
+/// A text of a table, which stays in it.
+fn text_of(table: &Table, key: &str) -> Option<String> {
+    let item = table.clone().into_entries().into_iter().find(|(name, _)| name.value == key).map(|(_, item)| item)?;
+    match item.value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// One of the tables that are keyed by name; `domain` is the trust domain, which presets of attestors speak of.
+fn named(of: &str, by: Option<&str>, name: Located<String>, item: Item, domain: &str) -> Option<Section> {
+    let keys = Keys::all().ok()?;
     let Value::Table(mut table) = item.value else { return None };
-    let written = |table: &Table, key: &str| {
-        table.clone().into_entries().into_iter().find(|(name, _)| name.value == key).and_then(|(_, item)| {
-            match item.value {
-                Value::String(text) => Some(text),
-                _ => None,
-            }
-        })
-    };
-    let class = match by.and_then(|by| written(&table, by)) {
+    let class = match by.and_then(|by| text_of(&table, by)) {
         Some(kind) => format!("{of}.{kind}"),
         None => of.to_owned(),
     };
+    if let (true, Some((_, kind))) = (of == "attestor", class.split_once('.')) {
+        claviger_identity::complete_attestor(kind, domain, &mut table);
+    }
     if of == "service"
-        && let Some(preset) = written(&table, "preset").and_then(|name| preset::find(&name))
+        && let Some(preset) = text_of(&table, "preset").and_then(|name| preset::find(&name))
     {
         preset.complete(&mut table, &mut Diagnostics::default());
     }

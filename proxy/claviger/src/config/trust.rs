@@ -205,4 +205,21 @@ mod tests {
         check(&[a.clone(), b.clone(), pin(&path("c"), &hash(b"c"))], &[("c", ChangeKind::Gone)]);
         check(&[a, pin(&path("b"), &hash(b"B"))], &[("b", ChangeKind::Changed)]);
     }
+
+    /// A file that is changed once it was read is judged as it was read, which is what was parsed.
+    #[test]
+    fn what_was_read_is_what_is_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("claviger.toml");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let hash = super::super::texts::hex;
+        write("version = 1");
+        let (mut texts, mut out) = (Texts::default(), Diagnostics::default());
+        let files = super::super::files(&path, &mut texts, &mut out).unwrap();
+        write("version = 2");
+        let (name, good, bad) = (path.display().to_string(), hash(b"version = 1"), hash(b"version = 2"));
+        assert_eq!(changes(&[pin(&name, &good)], &texts), []);
+        assert_eq!(changes(&[pin(&name, &bad)], &texts).len(), 1);
+        assert_eq!(files.iter().next().unwrap().source.text(), "version = 1");
+    }
 }

@@ -4,6 +4,8 @@ mod preset;
 mod settings;
 mod tenant;
 
+pub use preset::complete_attestor;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

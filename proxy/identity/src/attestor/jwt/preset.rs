@@ -12,6 +12,13 @@ use crate::attestor::Attestor;
 use crate::token::claims::ClaimPath;
 use crate::token::names::Names;
 
+/// Kind and text.
+const PRESETS: [(&str, &str); 3] = [
+    ("github-actions", include_str!("../../../presets/github-actions.toml")),
+    ("gitlab-ci", include_str!("../../../presets/gitlab-ci.toml")),
+    ("kubernetes", include_str!("../../../presets/kubernetes.toml")),
+];
+
 /// What a kind knows of its issuer beyond the keys that a configuration could write.
 #[derive(Debug, Default)]
 pub(super) struct Preset {
@@ -40,7 +47,7 @@ pub(in crate::attestor) fn kubernetes(
     env: &IdentityEnv,
     out: &mut Diagnostics,
 ) -> Option<Arc<dyn Attestor>> {
-    let mut preset = complete("kubernetes", include_str!("../../../presets/kubernetes.toml"), table, env, out);
+    let mut preset = complete("kubernetes", table, env, out);
     preset.in_cluster = Some(include_str!("../../../presets/kubernetes-in-cluster.toml"));
     settings::take_as(preset, name, table, env, out)
 }
@@ -52,7 +59,7 @@ pub(in crate::attestor) fn github_actions(
     env: &IdentityEnv,
     out: &mut Diagnostics,
 ) -> Option<Arc<dyn Attestor>> {
-    let preset = complete("github-actions", include_str!("../../../presets/github-actions.toml"), table, env, out);
+    let preset = complete("github-actions", table, env, out);
     settings::take_as(preset, name, table, env, out)
 }
 
@@ -63,14 +70,13 @@ pub(in crate::attestor) fn gitlab_ci(
     env: &IdentityEnv,
     out: &mut Diagnostics,
 ) -> Option<Arc<dyn Attestor>> {
-    let preset = complete("gitlab-ci", include_str!("../../../presets/gitlab-ci.toml"), table, env, out);
+    let preset = complete("gitlab-ci", table, env, out);
     settings::take_as(preset, name, table, env, out)
 }
 
 /// Fills in the keys that the table does not write itself.
-fn complete(kind: &str, text: &str, table: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Preset {
-    let file = SourceFile::new(format!("preset:{kind}"), text.replace("{trust_domain}", env.trust_domain.as_str()));
-    let Some(mut keys) = document::parse(&file, out) else { return Preset::default() };
+fn complete(kind: &str, table: &mut Table, env: &IdentityEnv, out: &mut Diagnostics) -> Preset {
+    let Some(mut keys) = parse(kind, env.trust_domain.as_str(), out) else { return Preset::default() };
     let mut names = Names::default();
     let attributes = keys.table("attributes", out).map(Table::into_entries).unwrap_or_default();
     for (name, item) in attributes {
@@ -82,6 +88,22 @@ fn complete(kind: &str, text: &str, table: &mut Table, env: &IdentityEnv, out: &
     let subject = keys.string("subject", out).and_then(|text| Subject::parse(&text.value, &names));
     table.complete(keys);
     Preset { names, subject, in_cluster: None }
+}
+
+fn parse(kind: &str, trust_domain: &str, out: &mut Diagnostics) -> Option<Table> {
+    let (_, text) = PRESETS.iter().find(|(known, _)| *known == kind)?;
+    let file = SourceFile::new(format!("preset:{kind}"), text.replace("{trust_domain}", trust_domain));
+    document::parse(&file, out)
+}
+
+/// Fills in what an attestor of that kind has where its table does not say it, as a configuration would write it.
+/// Attributes are not filled in: those of the kind are there besides the table's own.
+pub fn complete_attestor(kind: &str, trust_domain: &str, table: &mut Table) {
+    let Some(mut keys) = parse(kind, trust_domain, &mut Diagnostics::default()) else { return };
+    for own in ["attributes", "texts", "subject"] {
+        keys.take(own);
+    }
+    table.complete(keys);
 }
 
 impl Subject {
