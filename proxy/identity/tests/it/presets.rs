@@ -318,7 +318,8 @@ fn a_pod_reads_its_clusters_keys_with_its_own_token() {
     let (world, key) = (World::new(), TokenKey::new("k1"));
     let keys = format!("{CLUSTER}/openid/v1/jwks");
     world.outbound.json(&keys, key.set());
-    world.write("ca.crt", "pem").write("token", "the-pods-token\n");
+    let ca = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    world.write("ca.crt", ca).write("token", "the-pods-token\n");
     let text = K8S.replace("jwks = \"keys.json\"", "ca = \"ca.crt\"\njwks_token = \"token\"");
     let attestors = world.attestors(&text);
     assert_eq!(attestors.watched_files(), [world.path("ca.crt")]);
@@ -329,7 +330,7 @@ fn a_pod_reads_its_clusters_keys_with_its_own_token() {
     assert_eq!(request.headers["authorization"], "Bearer the-pods-token");
     assert!(request.headers["authorization"].is_sensitive());
     assert!(reach.allow_addresses.iter().any(|net| net.contains(&"10.96.0.1".parse::<std::net::IpAddr>().unwrap())));
-    assert_eq!(reach.ca_pem.as_deref(), Some(&b"pem"[..]));
+    assert_eq!(reach.ca_pem.as_deref(), Some(ca.as_bytes()));
 }
 
 /// The token is for the host that the file names, not for one that a document names.

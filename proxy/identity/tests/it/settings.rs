@@ -64,8 +64,8 @@ fn errors_have_places_and_help() {
         (
             "a token for keys that stand in a file",
             format!("{JWT}jwks_token = \"x\"\n"),
-            "7:1",
-            "`attestor.a.jwks_token`: unknown key",
+            "7:14",
+            "`attestor.a.jwks_token`: this is for keys that are fetched, and `jwks` is a file",
         ),
         (
             "a shared issuer, slash",

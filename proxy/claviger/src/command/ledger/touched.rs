@@ -85,7 +85,7 @@ fn size(bytes: u64) -> String {
         }
         unit *= 1_024;
     }
-    format!("{}.{} TiB", bytes / unit, bytes % unit / (unit / 10).max(1))
+    format!("{}.{} TiB", bytes / unit, u128::from(bytes % unit) * 10 / u128::from(unit))
 }
 
 fn json(id: &str, touched: &Touched) -> Value {
