@@ -192,28 +192,35 @@ async fn of_rotations_at_once_one_wins() {
 async fn a_command_that_is_killed_leaves_one_state_or_the_other() {
     let (world, _, _) = world().await;
     let before = listed(&world)["version"].clone();
-    let mut changed = 0;
-    for round in 0..30_u32 {
+    let (file, beside) = (world.path().join("state/sealed/api.age"), world.path().join("state/sealed/.api.age.tmp"));
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file).unwrap());
+    for round in 0..24_u32 {
+        let old = inode();
         let mut command = world.command(&["secret", "--config", "claviger.toml", "rotate", "api", "--no-probe"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(canary::canary().as_bytes()).unwrap();
-        // Not to wait for anything, but to meet it at another point each time.
-        for _ in 0..round * round * 400 {
-            std::hint::black_box(round);
+        // Once early, then while the new file is written beside the old one, then when it has just taken its place.
+        let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
+        let met = |round: u32| match round % 3 {
+            0 => true,
+            1 => beside.exists() || inode() != old,
+            _ => inode() != old,
+        };
+        while !met(round) {
+            assert!(std::time::Instant::now() < deadline, "the file is never written");
         }
         child.kill().unwrap();
         child.wait().unwrap();
         let now = listed(&world);
         if now["version"] == before {
-            assert!(now.get("rotating").is_none(), "{now}");
+            assert!(now.get("rotating").is_none() && round % 3 != 2, "{now}");
         } else {
             assert_eq!(now["rotating"]["previous_version"], before);
             assert_eq!(secret(&world, &["rotate", "api", "--abort"], "").0, 0);
-            changed += 1;
         }
     }
     assert_eq!(secret(&world, &["rotate", "api", "--no-probe"], &canary::canary()).0, 0);
-    println!("{changed} of 30 were too late to be stopped");
+    assert!(!beside.exists());
 }
 
 /// The store is the one that the configuration names; another kind of store is changed where it is kept.

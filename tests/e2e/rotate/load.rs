@@ -91,6 +91,12 @@ impl Load {
         .await;
     }
 
+    /// Waits until a request that begins after this is answered.
+    pub(crate) async fn pass_one(&self) {
+        let next = format!("{:032x}", self.shared.offered.load(Ordering::SeqCst) + 1);
+        self.until(|answers| answers.contains_key(&next)).await;
+    }
+
     async fn until(&self, holds: impl Fn(&HashMap<String, Result<u16, String>>) -> bool) {
         let deadline = Instant::now() + PATIENCE * 3;
         while !holds(&self.shared.answers.lock().unwrap()) {
