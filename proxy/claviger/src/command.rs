@@ -96,6 +96,19 @@ pub(crate) fn report(found: &Diagnostics) -> Result<(), Failure> {
     if errors > 0 { Err(Failure::Config(errors)) } else { Ok(()) }
 }
 
+/// As [`report`], where the rest was compiled without the teams whose files are wrong: those end nothing.
+pub(crate) fn report_platform(found: &Diagnostics) -> Result<(), Failure> {
+    let mut platform = found.clone();
+    platform.retain(|one| one.team.is_none());
+    if platform.has_errors() {
+        return report(found);
+    }
+    let mut sorted = found.clone();
+    sorted.sort();
+    console::diagnostics(&sorted);
+    Ok(())
+}
+
 /// "1 error", "2 errors".
 pub(crate) fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }

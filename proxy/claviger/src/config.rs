@@ -141,6 +141,15 @@ pub(crate) fn read_with(source: &Source, more: Option<&More>, out: &mut Diagnost
     draft(&files, out)
 }
 
+/// Reads and compiles what holds, as a cold start would: a team whose files are wrong is denied. `None`: the platform's
+/// are. What is wrong is in `out` either way.
+pub(crate) fn compile_standing(source: &Source, env: &Env, out: &mut Diagnostics) -> Option<Compiled> {
+    let files = files_of(source, out).filter(|_| !out.has_errors())?;
+    let interception = crate::app::no_interception;
+    let load = Load { env, number: 1, interception: &interception, previous: None, at_start: None };
+    Standing::default().compile(&files, &load, out).map(|(compiled, _)| compiled)
+}
+
 /// Takes what concerns the process as a whole out of files that were read.
 pub(crate) fn draft(files: &Files, out: &mut Diagnostics) -> Option<Draft> {
     let digest = files.digest().into();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app;
 use crate::cli::{ConfigArgs, Output};
-use crate::command::{Done, Failure, configuration, report};
+use crate::command::{Done, Failure, configuration, report_platform};
 use crate::{config, console};
 use clap::Args;
 
@@ -61,9 +61,8 @@ fn before(args: &ExplainArgs, principal: &str, url: &str) -> Done {
     let control = app::control_runtime()?;
     let env = app::idle_env(&control)?;
     let mut found = Diagnostics::default();
-    let compiled = config::read(&source, &mut found)
-        .and_then(|draft| draft.compile(&env, 1, app::no_interception, None, &mut found));
-    report(&found)?;
+    let compiled = config::compile_standing(&source, &env, &mut found);
+    report_platform(&found)?;
     let Some(compiled) = compiled else { return Err(Failure::Other("the configuration did not compile".into())) };
     let policy = &compiled.generation.policy;
     let id = SpiffeId::parse(principal).map_err(|error| Failure::Call(format!("`{principal}`: {error}")))?;

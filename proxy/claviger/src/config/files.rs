@@ -7,6 +7,7 @@ use std::sync::Arc;
 use claviger_policy::document::{self, Diagnostics, Located, Location, Merge, SourceFile, Table, nearest};
 
 use super::pattern::Pattern;
+use super::teams::{Stand, Stands};
 use super::texts::{self, Texts};
 
 /// The root keys of an included file: every table that is keyed by name, and the tests.
@@ -113,7 +114,21 @@ pub(crate) struct More {
 impl Files {
     /// Of all texts, in order, in hex. Where they lie does not matter.
     pub(crate) fn digest(&self) -> String {
-        let each: String = self.iter().map(|file| texts::hex(file.source.text().as_bytes())).collect();
+        self.digest_of(&Stands::new())
+    }
+
+    /// As [`digest`](Self::digest), of the files that are in force.
+    pub(super) fn digest_of(&self, stands: &Stands) -> String {
+        let mut each = String::new();
+        let mut add = |file: &ConfigFile| each.push_str(&texts::hex(file.source.text().as_bytes()));
+        self.platform.iter().for_each(&mut add);
+        for (name, team) in &self.teams {
+            match stands.get(name).unwrap_or(&Stand::Current) {
+                Stand::Current => team.files.iter().for_each(&mut add),
+                Stand::Good(files) => files.iter().for_each(&mut add),
+                Stand::Frozen => {}
+            }
+        }
         texts::hex(each.as_bytes())
     }
 

@@ -143,6 +143,7 @@ impl Standing {
 
 fn attempt(files: &Files, stands: &Stands, load: &Load<'_>, found: &mut Diagnostics) -> Option<Compiled> {
     let mut draft = super::draft(files, found)?;
+    draft.digest = files.digest_of(stands).into();
     if let Some(at_start) = load.at_start {
         at_start.keep(&mut draft, found);
     }
