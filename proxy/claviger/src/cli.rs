@@ -16,6 +16,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a program without its secrets: it reaches its services through a proxy of its own
+    Exec(command::exec::ExecArgs),
+    /// Look at this project and write a configuration for it
+    Init(command::init::InitArgs),
+    /// Say why something does not work: one line for each thing that is looked at
+    Doctor(command::doctor::DoctorArgs),
+    /// Have this machine's clients trust the proxy's certificates, or no longer
+    Trust(command::trust::TrustArgs),
+    /// The services that are known by name
+    Preset(command::preset::PresetArgs),
     /// Run the proxy
     Run(command::run::RunArgs),
     /// Check a configuration: everything `run` would refuse, and what it would warn about

@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod console;
 mod delegation;
+mod environment;
 mod interception;
 mod observe;
 mod os;
@@ -26,6 +27,11 @@ fn main() -> std::process::ExitCode {
     os::harden();
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Exec(args) => command::exec::run(&args),
+        Command::Init(args) => command::init::run(&args),
+        Command::Doctor(args) => command::doctor::run(&args),
+        Command::Trust(args) => command::trust::run(&args),
+        Command::Preset(args) => command::preset::run(&args),
         Command::Run(args) => command::run::run(&args),
         Command::Check(args) => command::check::run(&args),
         Command::Explain(args) => command::explain::run(&args),

@@ -44,7 +44,8 @@ pub use refusal::{Refusal, RefusalCode};
 pub use resolve::Resolver;
 pub use server::{Server, ServerEnv, StartError, View};
 pub use settings::{
-    AuthenticateAt, Bind, Check, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings, Unmatched,
+    AuthenticateAt, Bind, Check, ClientSettings, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings,
+    Unmatched,
 };
 pub use suspended::Suspended;
 pub use trust::{TrustError, TrustRoots};

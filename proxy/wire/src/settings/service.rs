@@ -8,7 +8,7 @@ use claviger_contract::path;
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{Authority, Scheme};
 
-use super::Check;
+use super::{Check, ClientSettings};
 use crate::address::AddressGuard;
 use crate::trust::TrustRoots;
 
@@ -35,6 +35,8 @@ pub struct ServiceSettings {
     pub body_max: Option<u64>,
     /// The call that shows whether a credential works.
     pub check: Option<Check>,
+    /// What its clients want to be told.
+    pub client: ClientSettings,
 }
 
 impl ServiceSettings {
@@ -79,6 +81,7 @@ impl ServiceSettings {
                 .map_or(Duration::from_secs(600), |at| at.value),
             body_max: table.size("body_max", out).map(|at| at.value),
             check: Check::take(table, out),
+            client: ClientSettings::take(table, out),
         }
     }
 }

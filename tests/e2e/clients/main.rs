@@ -1,0 +1,1 @@
+//! Real clients, each by `exec`, through a forward and through a gateway listener; `docs/clients.md` is made of this.

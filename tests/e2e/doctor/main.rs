@@ -1,0 +1,1 @@
+//! `claviger doctor` and `claviger trust`.

@@ -1,0 +1,1 @@
+//! What a child of `claviger exec` cannot reach.
