@@ -28,6 +28,8 @@ pub struct About {
     pub documentation: String,
     /// Its hosts, as written.
     pub hosts: Vec<String>,
+    /// Its named sets of operations, as `@chat`: name and patterns, in its own order.
+    pub operations: Vec<(String, Vec<String>)>,
     /// What its clients want to be told.
     pub client: ClientSettings,
 }
@@ -46,13 +48,20 @@ impl Preset {
                 title: String::new(),
                 documentation: String::new(),
                 hosts: Vec::new(),
+                operations: Vec::new(),
                 client: ClientSettings::default(),
             };
         };
         let mut text = |key| table.string(key, &mut out).map(|at| at.value).unwrap_or_default();
         let (title, documentation) = (text("title"), text("documentation"));
         let hosts = table.strings("hosts", &mut out).unwrap_or_default().into_iter().map(|at| at.value).collect();
-        About { title, documentation, hosts, client: ClientSettings::take(&mut table, &mut out) }
+        let operations = table.table("operations", &mut out).map(Table::into_entries).unwrap_or_default();
+        let operations = operations.into_iter().map(|(name, item)| {
+            let patterns = item.into_strings(&mut out).unwrap_or_default().into_iter().map(|at| at.value).collect();
+            (name.value, patterns)
+        });
+        let operations = operations.collect();
+        About { title, documentation, hosts, operations, client: ClientSettings::take(&mut table, &mut out) }
     }
 
     /// Fills the keys in that the service does not write itself.
