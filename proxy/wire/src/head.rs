@@ -60,28 +60,47 @@ pub(crate) fn connect_authority(head: &Parts) -> Result<Authority, Refusal> {
     Ok(authority)
 }
 
+/// What a request names, where no policy is at hand to read it in canonical form: whoever judges it does that.
+pub(crate) fn named_target(head: &Parts, inside: Option<&Authority>) -> Result<(Scheme, Authority), Refusal> {
+    check_framing(head)?;
+    if let Some(authority) = inside {
+        agrees(head, authority)?;
+        return Ok((Scheme::Https, authority.clone()));
+    }
+    Ok((Scheme::Http, absolute_authority(head)?))
+}
+
 /// Inside an intercepted connection everything must name the host that was connected to.
 fn inside_connect(head: &Parts, authority: &Authority, policy: &Policy) -> Result<Target, Refusal> {
+    agrees(head, authority)?;
+    let path = path_and_query(&head.uri)?;
+    policy.canonicalize(Scheme::Https, authority.clone(), path).map_err(target_error)
+}
+
+fn agrees(head: &Parts, authority: &Authority) -> Result<(), Refusal> {
     if let Some(named) = head.uri.authority() {
         let named = Authority::parse(named.as_str(), 443).map_err(target_error)?;
         if named != *authority || head.uri.scheme_str().is_some_and(|scheme| scheme != "https") {
             return Err(misdirected(&named, authority));
         }
     }
-    check_host(head, authority, 443)?;
-    let path = path_and_query(&head.uri)?;
-    policy.canonicalize(Scheme::Https, authority.clone(), path).map_err(target_error)
+    check_host(head, authority, 443)
 }
 
 /// `GET http://host/path`: a client that speaks clear text to the proxy for an `http://` URL.
 fn absolute_form(head: &Parts, policy: &Policy) -> Result<Target, Refusal> {
+    let authority = absolute_authority(head)?;
+    policy.canonicalize(Scheme::Http, authority, path_and_query(&head.uri)?).map_err(target_error)
+}
+
+fn absolute_authority(head: &Parts) -> Result<Authority, Refusal> {
     let authority = head.uri.authority().filter(|_| head.uri.scheme_str() == Some("http"));
     let Some(authority) = authority else {
         return Err(bad("a forward listener takes CONNECT and absolute http:// URLs"));
     };
     let authority = Authority::parse(authority.as_str(), 80).map_err(target_error)?;
     check_host(head, &authority, 80)?;
-    policy.canonicalize(Scheme::Http, authority, path_and_query(&head.uri)?).map_err(target_error)
+    Ok(authority)
 }
 
 /// `/<service>/…`, or a service's own host name in `Host`.

@@ -23,6 +23,7 @@ mod pipeline;
 pub mod preset;
 mod probe;
 mod refusal;
+mod relay;
 mod request_id;
 mod resolve;
 mod server;
@@ -41,6 +42,7 @@ pub use metrics::Metrics;
 pub use outbound::ReqwestOutbound;
 pub use probe::{Verdict, probe};
 pub use refusal::{Refusal, RefusalCode};
+pub use relay::{Gateway, MachineProof, Refused, Relay, RelayEnv};
 pub use resolve::Resolver;
 pub use server::{Server, ServerEnv, StartError, View};
 pub use settings::{

@@ -19,7 +19,7 @@ use crate::client_body::ClientBody;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::{REFUSED, Refusal, RefusalCode};
 use crate::settings::Limits;
 use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
@@ -325,6 +325,7 @@ fn answer(
     // Among them is upstream's reason phrase, which could reflect anything.
     head.extensions.clear();
     head::strip_response(&mut head.headers);
+    head.headers.remove(REFUSED);
     if prefixed {
         head::strip_shared_origin(&mut head.headers);
     }

@@ -5,10 +5,13 @@
 
 use bytes::Bytes;
 use claviger_contract::event::RequestId;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use crate::request_id::REQUEST_ID;
+
+/// Carries the code on every refusal, for whoever does not read the body; upstream's answers never have it.
+pub(crate) const REFUSED: HeaderName = HeaderName::from_static("claviger-refused");
 
 /// Where the answers' `doc_url` points; the code is its fragment.
 const DOC_URL: &str = "https://github.com/claviger/claviger/blob/main/docs/errors.md";
@@ -158,6 +161,7 @@ pub(crate) fn answer(code: RefusalCode, id: RequestId, challenge: Challenge) -> 
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFUSED, HeaderValue::from_static(word));
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
