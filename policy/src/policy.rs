@@ -207,6 +207,17 @@ impl Policy {
         named.is_some_and(|workload| workload.selects(principal, Attested::Really) == Truth::True)
     }
 
+    /// The workloads that sessions of `claviger exec` may be: name, place and the patterns of their IDs.
+    pub fn exec_workloads(&self) -> impl Iterator<Item = (&Arc<str>, &Location, &[IdPattern])> {
+        let permitting = self.data.workloads.iter().filter(|workload| workload.exec && !workload.name.ends_with("/*"));
+        permitting.map(|workload| (&workload.name, &workload.location, workload.ids.as_slice()))
+    }
+
+    /// Whether a session of `claviger exec` may have this ID.
+    pub fn permits_exec(&self, id: &crate::SpiffeId) -> bool {
+        self.exec_workloads().any(|(_, _, ids)| ids.iter().any(|pattern| pattern.matches(id)))
+    }
+
     /// The attestors and attributes that workloads and rules ask for: one that is not there can never match,
     /// which whoever knows the attestors reports.
     pub fn asked(&self) -> impl Iterator<Item = &Asked> {

@@ -201,6 +201,19 @@ pub struct Principal {
     pub attested_by: Arc<str>,
 }
 
+impl Principal {
+    /// By what a session of `claviger exec` is attested. It is no name of an `[attestor.NAME]`, for it has a dot.
+    pub const EXEC_SESSION: &'static str = "exec.session";
+
+    /// How the names of attributes begin that whoever started a session said of it.
+    pub const EXEC_ATTRIBUTES: &'static str = "exec.";
+
+    /// Whether nothing but a session of `claviger exec` speaks for it: it is what whoever started the session chose.
+    pub fn is_of_exec_session(&self) -> bool {
+        *self.attested_by == *Self::EXEC_SESSION
+    }
+}
+
 /// What a condition may ask about a request besides the principal and the target.
 #[derive(Clone, Debug)]
 pub struct Context {

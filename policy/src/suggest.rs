@@ -65,6 +65,8 @@ pub struct NewWorkload {
     pub attributes: Vec<(String, AttributeValue)>,
     /// Its `attested_by`.
     pub attested_by: Option<String>,
+    /// Its `exec`.
+    pub exec: bool,
 }
 
 /// Why nothing is suggested.
@@ -176,7 +178,8 @@ impl Policy {
                 }
             }
         }
-        let attested_by = given.several_attestors.then(|| principal.attested_by.to_string());
+        let exec = principal.is_of_exec_session();
+        let attested_by = (given.several_attestors && !exec).then(|| principal.attested_by.to_string());
         let taken = |name: &str| {
             let full = given.team.map_or_else(|| name.to_owned(), |team| format!("{team}/{name}"));
             self.data().workloads.iter().any(|workload| *workload.name == *full)
@@ -185,7 +188,7 @@ impl Policy {
         let whole = slug(principal.id.path());
         let short = slug(last.unwrap_or(principal.id.trust_domain()));
         let name = if taken(&short) && !whole.is_empty() { free(&whole, taken) } else { free(&short, taken) };
-        NewWorkload { name, spiffe: principal.id.to_string(), attributes, attested_by }
+        NewWorkload { name, spiffe: principal.id.to_string(), attributes, attested_by, exec }
     }
 
     /// What to inject: of the credentials that may go there, the one that the caller's or the service's other rules
@@ -314,6 +317,9 @@ impl fmt::Display for Suggestion {
             }
             if let Some(attestor) = &workload.attested_by {
                 writeln!(f, "attested_by = {}", quoted(attestor))?;
+            }
+            if workload.exec {
+                writeln!(f, "exec = true")?;
             }
             writeln!(f)?;
         }

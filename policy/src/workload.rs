@@ -18,6 +18,8 @@ pub(crate) struct Workload {
     pub(crate) attributes: Vec<(Arc<str>, ValueTest)>,
     /// Which attestors may have yielded it; empty: any.
     pub(crate) attested_by: Vec<String>,
+    /// Whether a session of `claviger exec` may be it.
+    pub(crate) exec: bool,
     /// What of this only the attestors can confirm.
     pub(crate) asked: Vec<Asked>,
 }
@@ -82,6 +84,12 @@ impl IdPattern {
         Self { domain: domain.clone(), path: PathPattern::parse("/**").ok() }
     }
 
+    /// The ID, if the pattern is one and no more.
+    pub fn only(&self) -> Option<SpiffeId> {
+        let path = self.path.as_ref().map_or("", PathPattern::as_str);
+        if path.contains('*') { None } else { SpiffeId::parse(&format!("spiffe://{}{path}", self.domain)).ok() }
+    }
+
     /// Whether an ID is one of the pattern's.
     pub fn matches(&self, id: &SpiffeId) -> bool {
         id.trust_domain() == self.domain.as_str()
@@ -114,7 +122,7 @@ impl std::fmt::Display for IdPattern {
 }
 
 impl Workload {
-    /// Takes `spiffe`, `foreign`, `match` and `attested_by`.
+    /// Takes `spiffe`, `foreign`, `match`, `attested_by` and `exec`.
     pub(crate) fn take(
         name: Located<String>,
         mut table: Table,
@@ -137,6 +145,7 @@ impl Workload {
             None => Some(Vec::new()),
         };
         let attested_by = take_attested_by(&mut table, &mut asked, out);
+        let exec = take_exec(&mut table, &attested_by, out);
         table.finish(out);
         Some(Self {
             name: name.value.into(),
@@ -144,6 +153,7 @@ impl Workload {
             ids: ids??,
             attributes: attributes?,
             attested_by,
+            exec,
             asked,
         })
     }
@@ -168,10 +178,15 @@ impl Workload {
         if !by_attestor || !self.ids.iter().any(|id| id.matches(&principal.id)) {
             return Truth::False;
         }
+        // Who a session is was chosen by whoever started it: an allow wants to have been asked, a deny holds anyway.
+        let permitted = match attested == Attested::Assumed || self.exec || !principal.is_of_exec_session() {
+            true => Truth::True,
+            false => Truth::Unknown,
+        };
         let holds = |(name, test): &(Arc<str>, ValueTest)| {
             principal.attributes.get(name).map_or(Truth::Unknown, |value| test.holds(value))
         };
-        self.attributes.iter().map(holds).min().unwrap_or(Truth::True)
+        self.attributes.iter().map(holds).fold(permitted, Truth::min)
     }
 }
 
@@ -246,6 +261,17 @@ fn take_attested_by(table: &mut Table, asked: &mut Vec<Asked>, out: &mut Diagnos
         wanted: Wanted::Attestor(name.value.into()),
     }));
     texts
+}
+
+/// Takes `exec`.
+fn take_exec(table: &mut Table, attested_by: &[String], out: &mut Diagnostics) -> bool {
+    let Some(exec) = table.boolean("exec", out) else { return false };
+    if exec.value && !attested_by.is_empty() {
+        let message = "with `attested_by` no session of `claviger exec` is this workload: nobody attests what it is";
+        out.error(&exec.location, table.key_of("exec"), message)
+            .help("leave one of the two out, or define a workload of its own for sessions");
+    }
+    exec.value
 }
 
 fn take_attributes(table: Table, asked: &mut Vec<Asked>, out: &mut Diagnostics) -> Option<Vec<(Arc<str>, ValueTest)>> {

@@ -220,6 +220,7 @@ impl<'a> Analysis<'a> {
             ids: vec![IdPattern::whole(domain)],
             attributes: Vec::new(),
             attested_by: Vec::new(),
+            exec: true,
             asked: Vec::new(),
         });
         Self { set, services, selectors: workloads.iter().cloned().chain(anyone).collect() }

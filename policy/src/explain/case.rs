@@ -159,6 +159,9 @@ fn not_selected(workload: &Workload, principal: &Principal, attested: Attested) 
         let wanted = workload.attested_by.join(", ");
         return format!("workload `{name}` is attested by {wanted}, the caller by `{}`", principal.attested_by);
     }
+    if unattested.selects(principal, attested) == Truth::Unknown {
+        return format!("workload `{name}` does not permit sessions of `claviger exec` (`exec = true`)");
+    }
     let failing = workload.attributes.iter().find_map(|(key, test)| match principal.attributes.get(key) {
         None => Some(format!("workload `{name}` asks for attribute `{key}`, which is not attested")),
         Some(value) if test.holds(value) != Truth::True => {

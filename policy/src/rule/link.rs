@@ -129,6 +129,8 @@ impl<'a> Linker<'a> {
                 ids: team.identities().to_vec(),
                 attributes: Vec::new(),
                 attested_by: Vec::new(),
+                // Whether a session may be one of the team is for the team's workloads to say.
+                exec: true,
                 asked: Vec::new(),
             });
             self.everyone.len() - 1

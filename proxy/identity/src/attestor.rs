@@ -1,5 +1,6 @@
 //! The closed set of attestors behind one registry: a new one is a file in `attestor/` and a line here.
 
+pub(crate) mod exec_session;
 mod jwt;
 mod jwt_svid;
 pub(crate) mod locality;
@@ -138,6 +139,11 @@ pub(crate) trait Attestor: Send + Sync + fmt::Debug {
 
     /// Whether a token with these claims, which are not verified yet, is one that this attestor judges.
     fn owns_token(&self, _claims: &Map<String, Value>) -> bool {
+        false
+    }
+
+    /// Whether a token that is no JWT is one that this attestor judges.
+    fn owns_opaque_token(&self, _token: &[u8]) -> bool {
         false
     }
 

@@ -164,6 +164,12 @@ impl Chain {
             if let Some(attested) = attestor.recall_token(digest) {
                 return Outcome::Attested(attested);
             }
+            if attestor.owns_opaque_token(token) {
+                return match attestor.attest_token(token, *digest).await {
+                    Ok(attested) => Outcome::Attested(attested),
+                    Err(error) => Outcome::Refused(error),
+                };
+            }
             let claims = claims.get_or_insert_with(|| jws::peek_claims(token));
             let Some(claims) = claims else { return Outcome::Refused(NO_TOKEN) };
             if attestor.owns_token(claims) {

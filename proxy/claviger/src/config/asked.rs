@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use claviger_credential::Credentials;
 use claviger_identity::Attestors;
 use claviger_policy::document::{self, Diagnostic, Diagnostics};
-use claviger_policy::{Policy, Wanted};
+use claviger_policy::{Policy, Principal, Wanted};
 
 use super::services::ServiceParts;
 
@@ -19,6 +19,7 @@ pub(super) fn attestors(policy: &Policy, attestors: &Attestors, has_addresses: b
     }
     let known = attestors.attribute_names();
     let is_attestor = |name: &str| known.iter().any(|(attestor, _)| **attestor == *name);
+    let permits_sessions = policy.exec_workloads().next().is_some();
     for asked in policy.asked() {
         let (name, of) = match &asked.wanted {
             Wanted::Attestor(name) if is_attestor(name) => continue,
@@ -30,6 +31,12 @@ pub(super) fn attestors(policy: &Policy, attestors: &Attestors, has_addresses: b
             Wanted::Address => {
                 out.error(&asked.location, &asked.key, "no client has an address: all listeners are Unix sockets")
                     .help("an allow with this condition never matches, a deny always fires: leave it out, or bind a TCP address");
+                continue;
+            }
+            // Whoever starts a session of `claviger exec` may say it, of the workloads that permit sessions.
+            Wanted::Attribute { name, of }
+                if of.is_empty() && name.starts_with(Principal::EXEC_ATTRIBUTES) && permits_sessions =>
+            {
                 continue;
             }
             // That an attestor is not there is reported at its own place.
@@ -54,6 +61,9 @@ pub(super) fn attestors(policy: &Policy, attestors: &Attestors, has_addresses: b
         let help = match (document::nearest(name, yielded.iter().copied()), elsewhere) {
             (_, Some((attestor, _))) => format!("attestor `{attestor}` does; name it in `attested_by`"),
             (Some(near), None) => format!("did you mean `{near}`?"),
+            (None, None) if name.starts_with(Principal::EXEC_ATTRIBUTES) => {
+                "sessions of `claviger exec` have it: permit them with `exec = true` at a workload".to_owned()
+            }
             (None, None) => {
                 format!(
                     "an attestor of kind `jwt` makes it from a claim with `attributes = {{ \"{name}\" = \"CLAIM\" }}`"
