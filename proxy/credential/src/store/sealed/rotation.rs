@@ -101,7 +101,7 @@ impl SealedStore {
 }
 
 /// In a time that says nothing of where they differ.
-fn same(one: &Secret, other: &Secret) -> bool {
+pub(super) fn same(one: &Secret, other: &Secret) -> bool {
     #[allow(clippy::disallowed_methods, reason = "two values are compared")]
     let (one, other) = (one.expose(), other.expose());
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()

@@ -57,6 +57,25 @@ fn values_of_every_length_and_byte_come_back() {
     check(vec![b'x'; crate::store::VALUE_MAX + 1], "the secret `x` has more than 65536 bytes");
 }
 
+#[test]
+fn whose_a_value_is_can_be_asked() {
+    let (_folder, store) = store();
+    let check = |expected: &[(&str, Option<&str>)]| {
+        let values: Vec<Secret> = expected.iter().map(|(value, _)| secret(value)).collect();
+        let found = store.holding(&values.iter().collect::<Vec<_>>()).unwrap();
+        let found: Vec<_> = found.iter().map(|entry| entry.as_ref().map(|entry| entry.name.as_str())).collect();
+        assert_eq!(found, expected.iter().map(|(_, name)| *name).collect::<Vec<_>>());
+    };
+    check(&[(CANARY, None)]);
+    store.set("a", secret("value-of-a-0123"), hosts(&["h"]), None).unwrap();
+    store.set("b/c", secret(CANARY), hosts(&["h"]), None).unwrap();
+    check(&[(CANARY, Some("b/c")), ("value-of-a-012", None), ("value-of-a-0123", Some("a")), ("", None)]);
+    store.rotate("a", secret("value-of-a-4567"), &Rotate::default()).unwrap();
+    check(&[("value-of-a-0123", Some("a")), ("value-of-a-4567", Some("a"))]);
+    store.finish("a").unwrap();
+    check(&[("value-of-a-0123", None), ("value-of-a-4567", Some("a"))]);
+}
+
 /// A rotation that keeps nothing.
 const AT_ONCE: Rotate = Rotate { expected: None, proven: false, at_once: true };
 
