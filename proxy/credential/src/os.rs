@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 /// Makes a directory and its missing parents, for the owner only. One that exists stays as it is.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     if path == Path::new("") {
@@ -40,6 +42,41 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     written?;
     sync_dir(folder)
+}
+
+/// Opens a file for reading; never waits, not even for the writer of a pipe.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, FLAGS, Mode::empty())?.into())
+}
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// As [`open`], of a name below a folder: no link on the way leads out of it.
+///
+/// # Errors
+/// `EXDEV` if one does, and if one is absolute.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_beneath(root: &Path, name: &str) -> io::Result<File> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let folder = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match openat2(&folder, name, FLAGS, Mode::empty(), beneath) {
+        Ok(file) => Ok(file.into()),
+        Err(rustix::io::Errno::XDEV) => Err(outside()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`open`], of a name below a folder: no link on the way leads out of it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_beneath(root: &Path, name: &str) -> io::Result<File> {
+    let (root, file) = (root.canonicalize()?, root.join(name).canonicalize()?);
+    // What stood there is opened, whatever a link of the same name says by now.
+    if file.starts_with(root) { open(&file) } else { Err(outside()) }
+}
+
+fn outside() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "a link leads out of the store's `root`")
 }
 
 /// Makes renames and removals in a directory durable.

@@ -1,7 +1,7 @@
 //! `secret://file/PATH`: a file that holds one value. Relative paths resolve against the configuration
-//! file, or against `root` of a named store.
+//! file, or against `root` of a named store, which no link leads out of. Teams have only such stores: whoever may write
+//! the files may make links too, and what these name is anybody's.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -53,9 +53,9 @@ impl SecretStore for FileStore {
             }
             // Bindings go by the name, so it stays as it is; the parser has refused `..`.
             Some(_) => PathBuf::from(name),
-            // The platform said which names a team may write: they must not depend on where the team puts its file.
-            None if written.team().is_some() && !name.starts_with('/') => {
-                let why = "in a team's file, write an absolute path, or use a store that has a `root`";
+            // The platform said which names a team may write: they must not depend on links that the team makes.
+            None if written.team().is_some() => {
+                let why = "in a team's file, only a store that has a `root` reads files";
                 return Err(StoreError::Name { name: name.to_owned(), why });
             }
             None => path::resolve(&Located { value: name.to_owned(), location: written.clone() }),
@@ -65,7 +65,7 @@ impl SecretStore for FileStore {
 
     fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>> {
         let hosts = self.bindings.as_ref().map(|bindings| bindings.hosts(name));
-        Some(read(&self.path(name)).map(|(value, warning)| Stored {
+        Some(read(self.root.as_deref(), name).map(|(value, warning)| Stored {
             value,
             hosts,
             version: None,
@@ -89,18 +89,25 @@ impl FileStore {
     }
 }
 
-fn read(path: &Path) -> Result<(Secret, Option<String>), StoreError> {
+fn read(root: Option<&Path>, name: &str) -> Result<(Secret, Option<String>), StoreError> {
+    let path = &root.unwrap_or(Path::new("")).join(name);
     let shown = path.display().to_string();
     let missing = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::NotFound(shown.clone()),
+        // Opened as a socket or a device is: it is none of ours.
+        _ if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) => StoreError::NotAFile(path.clone()),
         _ => StoreError::io("open", path)(error),
     };
-    let found = std::fs::metadata(path).map_err(missing)?;
-    // Opening a pipe would wait for a writer.
+    let file = match root {
+        Some(root) => os::open_beneath(root, name),
+        None => os::open(path),
+    };
+    let file = file.map_err(missing)?;
+    // What was opened is looked at, not what stands there by now.
+    let found = file.metadata().map_err(StoreError::io("read", path))?;
     if !found.is_file() {
-        return Err(StoreError::NotAFile(path.to_owned()));
+        return Err(StoreError::NotAFile(path.clone()));
     }
-    let file = File::open(path).map_err(StoreError::io("open", path))?;
     // Room for one byte too many, so that the buffer never grows and leaves a copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(VALUE_MAX + 3));
     file.take(VALUE_MAX as u64 + 3).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
@@ -131,5 +138,48 @@ mod tests {
         check("key\n\n", "key\n");
         check("key\r", "key\r");
         check("\n", "");
+    }
+
+    /// What a name below a root yields: the value, or a word of why not.
+    fn check(root: Option<&Path>, name: &str, expected: Result<&str, &str>) {
+        #[allow(clippy::disallowed_methods, reason = "a test reads what it wrote")]
+        let found = read(root, name).map(|(value, _)| String::from_utf8(value.expose().to_vec()).unwrap());
+        match (found.map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error))), expected) {
+            (Ok(value), Ok(wanted)) => assert_eq!(value, wanted, "{name}"),
+            (Err(why), Err(wanted)) => assert!(why.contains(wanted), "{name}: {why}"),
+            (found, _) => panic!("{name}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_root() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let (outside, root) = (folder.path().join("outside"), folder.path().join("root"));
+        std::fs::create_dir_all(root.join("..2026")).unwrap();
+        std::fs::write(&outside, "of somebody else").unwrap();
+        std::fs::write(root.join("..2026/key"), "of the team").unwrap();
+        // As the kubelet lays out a volume.
+        symlink("..2026", root.join("..data")).unwrap();
+        symlink("..data/key", root.join("key")).unwrap();
+        symlink("../outside", root.join("up")).unwrap();
+        symlink(&outside, root.join("away")).unwrap();
+        symlink("..", root.join("folder")).unwrap();
+        check(Some(&root), "key", Ok("of the team"));
+        for name in ["up", "away", "folder/outside"] {
+            check(Some(&root), name, Err("a link leads out of the store's `root`"));
+        }
+        check(Some(&root), "nothing", Err("there is no secret"));
+        // Without a root the platform said the path itself.
+        check(None, root.join("up").to_str().unwrap(), Ok("of somebody else"));
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        check(None, pipe.to_str().unwrap(), Err("is not a regular file"));
+        check(Some(folder.path()), "pipe", Err("is not a regular file"));
     }
 }
