@@ -93,7 +93,7 @@ pub trait MachineProof: Send + Sync {
     ///
     /// # Errors
     /// In words for people: what could not be had, and from where.
-    async fn token(&self) -> Result<Option<Secret>, String>;
+    async fn token(&self) -> Result<Option<Arc<Secret>>, String>;
 
     /// The certificate to show now, if it is one. The number changes whenever the certificate does.
     fn certificate(&self) -> (u64, Option<Arc<CertifiedKey>>);

@@ -54,6 +54,12 @@ pub(crate) fn peek_claims(token: &[u8]) -> Option<Map<String, Value>> {
     json::object(&decode(payload)?)
 }
 
+/// When a token says that it ends, in Unix seconds. Says nothing about validity: for whoever shows a token of its own
+/// and has it renewed.
+pub fn token_end(token: &[u8]) -> Option<i64> {
+    peek_claims(token)?.get("exp")?.as_i64()
+}
+
 /// Takes a token apart and checks its header.
 pub(crate) fn parse(token: &[u8], profile: Profile) -> Result<Jws<'_>, IdentityError> {
     const NOT_COMPACT: IdentityError = IdentityError::Malformed("not a JWS in compact serialisation");
