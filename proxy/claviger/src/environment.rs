@@ -2,12 +2,30 @@
 //!
 //! Each family of clients has its own variables and files (`docs/clients.md`). What is made here is complete: the caller
 //! sets what is in `set`, removes what is in `remove`, and everything else of its own environment stays.
+//!
+//! Most of it is a table (`family.rs`). Code stands only where a client wants a file, or a value that goes on with what
+//! the caller already had: `java.rs`, `node.rs`, `python.rs`, `chained.rs` (wget, npm, curl), `git.rs`.
+
+mod base_url;
+mod chained;
+mod family;
+mod git;
+mod java;
+mod node;
+mod python;
+mod reach;
+mod roots;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use claviger_wire::ClientSettings;
+
+pub(crate) use family::{FAMILIES, Family, Holds, Variable};
 
 /// The proxy that a client process is to use, and what is known of its services.
 pub(crate) struct Endpoint {
@@ -28,6 +46,9 @@ pub(crate) struct Endpoint {
     pub(crate) gateway: Option<String>,
     /// Names of variables that stay although they hold secrets.
     pub(crate) pass: BTreeSet<String>,
+    /// Names of variables from which the configuration itself reads secrets (`secret://env/NAME`): removed, whatever
+    /// they are called.
+    pub(crate) withheld: BTreeSet<String>,
 }
 
 /// A service, as its clients see it.
@@ -49,30 +70,65 @@ pub(crate) struct Environment {
     pub(crate) remove: BTreeSet<String>,
 }
 
-/// Makes the environment, and the files that it names, in `endpoint.folder`. `inherited` is the caller's environment.
-pub(crate) fn make(
-    endpoint: &Endpoint,
-    inherited: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Environment, std::io::Error> {
-    let _ = inherited;
-    let mut made = Environment::default();
-    let (user, password) = &endpoint.proof;
-    let url = format!("http://{user}:{password}@{}:{}", endpoint.host, endpoint.port);
-    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        made.set.insert(name.to_owned(), url.clone().into());
+impl Environment {
+    fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.remove.remove(name);
+        self.set.insert(name.to_owned(), value.into());
     }
-    let bundle = endpoint.folder.join("bundle.pem");
-    std::fs::write(&bundle, crate::interception::bundle(&endpoint.authority))?;
-    for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"] {
-        made.set.insert(name.to_owned(), bundle.clone().into());
+
+    fn remove(&mut self, name: &str) {
+        self.set.remove(name);
+        self.remove.insert(name.to_owned());
     }
-    for service in &endpoint.services {
-        for secret in service.client.secrets.iter().filter(|name| !endpoint.pass.contains(*name)) {
-            match &service.client.placeholder {
-                Some(placeholder) => drop(made.set.insert(secret.clone(), placeholder.into())),
-                None => drop(made.remove.insert(secret.clone())),
-            }
+}
+
+/// The caller's environment, one variable at a time.
+type Inherited<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Endpoint {
+    /// `http://user:password@host:port`
+    fn url(&self) -> String {
+        let (user, password) = &self.proof;
+        format!("http://{user}:{password}@{}:{}", self.host, self.port)
+    }
+
+    /// Writes a file of the session that only its user reads, and says where it is.
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> io::Result<PathBuf> {
+        let path = self.folder.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
         }
+        let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        io::Write::write_all(&mut file, bytes.as_ref())?;
+        Ok(path)
     }
+}
+
+/// Makes the environment, and the files that it names, in `endpoint.folder`. `inherited` is the caller's environment.
+pub(crate) fn make(endpoint: &Endpoint, inherited: Inherited<'_>) -> Result<Environment, io::Error> {
+    let mut made = Environment::default();
+    let roots = roots::Roots::of(&endpoint.authority, inherited);
+    let values = family::Values {
+        proxy: endpoint.url(),
+        direct: reach::no_proxy(&endpoint.services, inherited),
+        bundle: endpoint.write("bundle.pem", roots.bundle())?,
+        additive: endpoint.write("authority.pem", roots.additive())?,
+    };
+    for variable in FAMILIES.iter().flat_map(|family| family.variables) {
+        variable.apply(&values, inherited, &mut made);
+    }
+    chained::wget(endpoint, &values, inherited, &mut made)?;
+    chained::npm(endpoint, inherited, &mut made)?;
+    chained::curl(endpoint, inherited, &mut made)?;
+    git::configure(endpoint, &values, inherited, &mut made);
+    java::options(endpoint, &roots, inherited, &mut made)?;
+    node::bootstrap(endpoint, inherited, &mut made)?;
+    python::bootstrap(endpoint, inherited, &mut made)?;
+    base_url::point(endpoint, inherited, &mut made);
+    // Last: a secret goes, whatever was set above.
+    withheld::withhold(endpoint, inherited, &mut made);
     Ok(made)
 }
+
+#[cfg(test)]
+mod tests;
