@@ -10,6 +10,7 @@ mod console;
 mod delegation;
 mod environment;
 mod interception;
+mod machine;
 mod observe;
 mod os;
 mod state;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "the seam stands before what uses it")]
 
 pub(crate) mod child;
+pub(crate) mod gateway;
 pub(crate) mod sandbox;
 
 use std::ffi::OsString;
