@@ -159,6 +159,8 @@ impl App {
             metrics,
             suspended: state.suspended().clone(),
             cores,
+            adopted: Vec::new(),
+            refused: None,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
         let changes = delegation.take_up(standing);

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_contract::Attested;
-use claviger_identity::{ConnectionFacts, ConnectionProofs, Outcome, UnixPeer, looks_like_token};
+use claviger_identity::{
+    ConnectionFacts, ConnectionProofs, Outcome, UnixPeer, looks_like_session_token, looks_like_token,
+};
 use claviger_policy::{Authority, Bound, Policy};
 use http::request::Parts;
 use hyper::server::conn::{http1, http2};
@@ -202,6 +204,26 @@ impl Connection {
         let proofs = Rc::new(chain.attest_connection(&facts));
         *known = Some(Known { generation: generation.number, proofs: proofs.clone(), last: None });
         proofs
+    }
+
+    /// On the listener that a session has for base URLs the token stands in the path. From here on it is a proof like
+    /// any other, and no record, log or upstream sees it in the path.
+    pub(crate) fn take_session_token(&self, head: &mut Parts) {
+        let settings = &self.listener.settings;
+        if settings.session.is_some() && settings.mode == Mode::Gateway {
+            head::take_path_token(head, looks_like_session_token);
+        }
+    }
+
+    /// Refuses services that the session was not started for.
+    pub(crate) fn serves(&self, generation: &Generation, service: &str) -> Result<(), Refusal> {
+        match &self.listener_in(generation)?.settings.session {
+            Some(session) if !session.serves(service) => {
+                let detail = format!("the session was started without `--service {service}`");
+                Err(Refusal::new(RefusalCode::OutsideSession, detail))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Canonicalises where a request wants to go.

@@ -138,6 +138,13 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// A private listener of a session: who it is for is the chain's matter, and nobody else is asked.
+    pub fn of_session(settings: ListenerSettings, chain: Arc<Chain>) -> Arc<Self> {
+        Arc::new(Self { settings, chain, tls: None })
+    }
+}
+
 /// A destination with what its upstream needs compiled.
 #[derive(Debug)]
 pub struct Service {

@@ -290,6 +290,27 @@ pub(crate) fn proxy_token(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusa
     }
 }
 
+/// Moves the first segment of the path to `Proxy-Authorization`, if it is a token: `/TOKEN/service/v1` becomes
+/// `/service/v1`. What a client wrote there itself gives way: this URL was given to it for the session.
+pub(crate) fn take_path_token(head: &mut Parts, is_token: impl Fn(&[u8]) -> bool) {
+    let Some(path) = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str) else { return };
+    let Some(rest) = path.strip_prefix('/') else { return };
+    let (first, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if !is_token(first.as_bytes()) {
+        return;
+    }
+    let Ok(mut proof) = HeaderValue::from_str(&format!("Bearer {first}")) else { return };
+    proof.set_sensitive(true);
+    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let mut uri = head.uri.clone().into_parts();
+    uri.path_and_query = rest.parse().ok();
+    // What was a URI with one more segment is one without it.
+    if let Ok(uri) = Uri::from_parts(uri) {
+        head.uri = uri;
+        head.headers.insert(PROXY_AUTHORIZATION, proof);
+    }
+}
+
 /// Removes the client's own proof wherever else it stands, so that upstream cannot act as the workload.
 // The token is compared with what the client itself sent; nothing of it leaves this function.
 #[allow(clippy::disallowed_methods, reason = "searched for, so that it can be removed")]

@@ -44,10 +44,10 @@ pub use probe::{Verdict, probe};
 pub use refusal::{Refusal, RefusalCode};
 pub use relay::{Gateway, MachineProof, Refused, Relay, RelayEnv};
 pub use resolve::Resolver;
-pub use server::{Server, ServerEnv, StartError, View};
+pub use server::{OnRefused, Server, ServerEnv, StartError, View};
 pub use settings::{
     AuthenticateAt, Bind, Check, ClientSettings, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings,
-    Unmatched,
+    SessionSettings, Unmatched,
 };
 pub use suspended::Suspended;
 pub use trust::{TrustError, TrustRoots};

@@ -56,6 +56,13 @@ pub(crate) fn bind(bind: &Bind, socket_mode: u32, cores: usize) -> io::Result<(B
     }
 }
 
+/// A TCP socket that somebody else has bound and listens on, shared by all cores.
+pub(crate) fn adopt(socket: &std::net::TcpListener, cores: usize) -> io::Result<(Bind, Vec<Bound>)> {
+    socket.set_nonblocking(true)?;
+    let sockets = (0..cores).map(|_| socket.try_clone().map(Bound::Tcp)).collect::<io::Result<_>>()?;
+    Ok((Bind::Tcp(socket.local_addr()?), sockets))
+}
+
 /// Binds a Unix socket with these permission bits; one that a process left that died is replaced.
 ///
 /// # Errors

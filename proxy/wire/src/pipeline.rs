@@ -36,6 +36,7 @@ pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incomin
     let (mut head, body) = request.into_parts();
     // What hyper attached for its own use is not to be taken for ours when the head goes upstream.
     head.extensions.clear();
+    connection.take_session_token(&mut head);
     let _counted = connection.count_request();
     let body = ClientBody::new(body, &head.headers, generation.limits.header_timeout);
     let reservation = connection.core.ledger.reserve();
@@ -65,6 +66,7 @@ async fn pass(
     let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
     trail.attested(&attested, &generation.policy);
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
+    connection.serves(generation, &service.name)?;
     // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
     trail.unless_suspended(Using::caller(&attested, Some(&service.name)))?;
     // What belongs to this hop ends here: neither policy nor injection sees what will not be sent.

@@ -33,6 +33,8 @@ pub enum RefusalCode {
     InvalidIdentity,
     /// Policy says no.
     Denied,
+    /// The session was started for other services.
+    OutsideSession,
     /// An operator stopped the caller, the service or the credential.
     Suspended,
     /// The body is larger than allowed, or than policy may read.
@@ -75,6 +77,7 @@ impl RefusalCode {
             Self::NoIdentity => (S::UNAUTHORIZED, "no_identity", "the workload must prove who it is"),
             Self::InvalidIdentity => (S::UNAUTHORIZED, "invalid_identity", "the proof of identity does not hold"),
             Self::Denied => (S::FORBIDDEN, "denied", "policy does not allow this request"),
+            Self::OutsideSession => (S::FORBIDDEN, "outside_session", "the session was started for other services"),
             Self::Suspended => {
                 (S::FORBIDDEN, "suspended", "an operator has suspended this workload, service or credential")
             }

@@ -22,6 +22,7 @@ use crate::exchange::Exchanges;
 use crate::generation::Generation;
 use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
+use crate::relay::Refused;
 use crate::request_id::IdHeaders;
 use crate::resolve::Resolver;
 use crate::settings::Bind;
@@ -50,7 +51,14 @@ pub struct ServerEnv {
     pub suspended: Arc<Suspended>,
     /// How many data cores; at least one.
     pub cores: usize,
+    /// Sockets that are bound already, by the names of the listeners that take them over instead of binding.
+    pub adopted: Vec<(Arc<str>, std::net::TcpListener)>,
+    /// Is told of every request that was refused.
+    pub refused: Option<OnRefused>,
 }
+
+/// Is told of a request that was refused.
+pub type OnRefused = Arc<dyn Fn(Refused) + Send + Sync>;
 
 impl fmt::Debug for ServerEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +92,7 @@ pub struct Server {
     number: Arc<AtomicU64>,
     cores: Vec<CoreHandle>,
     open: std::sync::Mutex<HashMap<(Arc<str>, Bind), OpenListener>>,
+    adopted: Vec<(Arc<str>, std::net::TcpListener)>,
     drain: watch::Sender<bool>,
 }
 
@@ -127,6 +136,7 @@ impl Server {
                 resolver: env.resolver.clone(),
                 metrics: env.metrics.clone(),
                 suspended: env.suspended.clone(),
+                refused: env.refused.clone(),
                 drain: draining.clone(),
             };
             let runtime =
@@ -137,7 +147,8 @@ impl Server {
                 .map_err(StartError::Core)?;
             cores.push(CoreHandle { commands, thread });
         }
-        let server = Self { shared: shared.clone(), number, cores, open: Default::default(), drain };
+        let server =
+            Self { shared: shared.clone(), number, cores, open: Default::default(), adopted: env.adopted, drain };
         let bound = server.bind(&shared.load())?;
         server.hand_out(bound);
         Ok(server)
@@ -210,13 +221,16 @@ impl Server {
                 continue;
             }
             let settings = &listener.settings;
-            let sockets = listener::bind(&settings.bind, settings.socket_mode, self.cores.len()).map_err(|source| {
-                StartError::Bind {
-                    listener: settings.name.clone(),
-                    location: settings.bind_location.location.to_string(),
-                    bind: settings.bind.to_string(),
-                    source,
-                }
+            let cores = self.cores.len();
+            let sockets = match self.adopted.iter().find(|(name, _)| *name == settings.name) {
+                Some((_, socket)) => listener::adopt(socket, cores),
+                None => listener::bind(&settings.bind, settings.socket_mode, cores),
+            };
+            let sockets = sockets.map_err(|source| StartError::Bind {
+                listener: settings.name.clone(),
+                location: settings.bind_location.location.to_string(),
+                bind: settings.bind.to_string(),
+                source,
             })?;
             bound.push((settings.name.clone(), settings.bind.clone(), sockets));
         }
@@ -272,6 +286,7 @@ struct Seed {
     resolver: Resolver,
     metrics: Metrics,
     suspended: Arc<Suspended>,
+    refused: Option<OnRefused>,
     drain: watch::Receiver<bool>,
 }
 
@@ -292,6 +307,7 @@ pub(crate) struct Core {
     pub(crate) resolver: Resolver,
     pub(crate) metrics: Metrics,
     pub(crate) suspended: Arc<Suspended>,
+    pub(crate) refused: Option<OnRefused>,
     pub(crate) drain: watch::Receiver<bool>,
     salt: u128,
     requests: Cell<u32>,
@@ -321,6 +337,7 @@ impl Core {
             resolver: seed.resolver,
             metrics: seed.metrics,
             suspended: seed.suspended,
+            refused: seed.refused,
             drain: seed.drain,
             salt: u128::from(u64::from_be_bytes(salt) & 0xffff_ffff_ffff) << 32,
             requests: Cell::new(0),

@@ -5,9 +5,11 @@ mod client;
 mod limits;
 mod listener;
 mod service;
+mod session;
 
 pub use check::Check;
 pub use client::ClientSettings;
 pub use limits::Limits;
 pub use listener::{AuthenticateAt, Bind, ListenerSettings, Mode, ServerIdentity, Unmatched};
 pub use service::ServiceSettings;
+pub use session::SessionSettings;

@@ -9,13 +9,14 @@ use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, Tr
 use claviger_ledger::{Open, Reservation};
 use claviger_policy::{Denial, Effect, Grant, Policy, Reason, SpiffeId, Target};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use crate::body::{AnswerBody, BodyError, Sent};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::generation::Generation;
 use crate::refusal::{self, Challenge, Refusal, RefusalCode};
+use crate::relay::Refused;
 use crate::server::Core;
 use crate::suspended::Using;
 use crate::watch::{Over, Watch};
@@ -35,6 +36,9 @@ pub(crate) struct Trail {
     target: Option<Target>,
     caller: Option<CountedCaller>,
     buffered: Option<Buffered>,
+    /// For whoever is told of refusals.
+    method: Method,
+    connects: Option<String>,
 }
 
 impl Trail {
@@ -80,6 +84,8 @@ impl Trail {
             target: None,
             caller: None,
             buffered: None,
+            method: head.method.clone(),
+            connects: None,
         }
     }
 
@@ -118,6 +124,9 @@ impl Trail {
 
     /// A CONNECT names only a host.
     pub(crate) fn host(&mut self, host: &claviger_policy::Authority) {
+        if self.core.refused.is_some() {
+            self.connects = Some(host.to_string());
+        }
         if let Some(decided) = &mut self.decided {
             decided.host = Some(host.to_string().into());
         }
@@ -248,6 +257,7 @@ impl Trail {
             ending.finished.code = refusal.code.as_str();
             ending.finished.status = refusal.code.status().as_u16();
         }
+        self.tell(refusal);
         self.core.metrics.refused(refusal.code);
         refusal::answer(refusal.code, self.id, self.challenge).map(AnswerBody::from)
     }
@@ -256,8 +266,28 @@ impl Trail {
     pub(crate) fn fail(&self, refusal: &Refusal, mut ending: Ending) -> Response<AnswerBody> {
         ending.finished.code = refusal.reason;
         ending.finished.status = refusal.code.status().as_u16();
+        self.tell(refusal);
         self.core.metrics.refused(refusal.code);
         refusal::answer(refusal.code, self.id, self.challenge).map(AnswerBody::from)
+    }
+}
+
+impl Trail {
+    /// Tells whoever wants to know at once; nobody does at most listeners.
+    fn tell(&self, refusal: &Refusal) {
+        let Some(refused) = &self.core.refused else { return };
+        let of_target = self
+            .target
+            .as_ref()
+            .map(|target| format!("{}://{}{}", target.scheme().as_str(), target.authority(), target.redacted_path()));
+        let of_connect = || self.connects.as_ref().map(|host| format!("https://{host}"));
+        refused(Refused {
+            method: self.method.to_string(),
+            url: of_target.or_else(of_connect).unwrap_or_default(),
+            code: refusal.code.as_str().to_owned(),
+            request_id: self.id.to_string(),
+            detail: Some(refusal.detail.clone()),
+        });
     }
 }
 

@@ -11,6 +11,7 @@ use claviger_policy::document::{Diagnostics, Located, Location, Table};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::SessionSettings;
 use crate::address::AddressGuard;
 
 /// How a listener understands requests.
@@ -100,6 +101,8 @@ pub struct ListenerSettings {
     pub connections_max: usize,
     /// `enforce = false`: what policy would refuse is recorded, and passes.
     pub unenforced: Option<Unenforced>,
+    /// Set for the private listeners of a session.
+    pub session: Option<SessionSettings>,
 }
 
 impl ListenerSettings {
@@ -166,6 +169,7 @@ impl ListenerSettings {
             tunnel_guard,
             connections_max: usize::try_from(connections_max).unwrap_or(10_000),
             unenforced,
+            session: None,
         })
     }
 
@@ -194,6 +198,7 @@ impl ListenerSettings {
             tunnel_guard: AddressGuard::new(Vec::new()),
             connections_max: 64,
             unenforced: None,
+            session: None,
         })
     }
 
