@@ -18,6 +18,8 @@ const FREE: &[&str] = &[
     "credential.oauth2.parameters",
     "credential.static.value",
     "service.check.headers",
+    "service.client.base_urls",
+    "service.client.variables",
     "service.operations",
     "store.env.bindings",
     "store.file.bindings",
@@ -130,7 +132,6 @@ fn every_word_stands_in_the_example() {
         "schedule.days",
         "service.inject",
         "service.path_mode",
-        "service.preset",
         "store.kind",
     ];
     assert_eq!(missing, [""; 0]);

@@ -134,6 +134,10 @@ impl Keys {
             }
             alike.push((of, keys.into_keys().collect()));
         }
+        // A new preset is a file and nothing else.
+        if let Some(preset) = tables.get_mut("service").and_then(|service| service.get_mut("preset")) {
+            preset.words = claviger_wire::preset::names().map(Value::from).collect();
+        }
         Ok(Self { types, tables, alike })
     }
 

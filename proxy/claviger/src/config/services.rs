@@ -35,14 +35,18 @@ pub(super) fn take(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts
     for (name, mut table) in root.named_tables("service", out) {
         if let Some(wanted) = table.string("preset", out) {
             match preset::find(&wanted.value) {
-                Some(preset) => preset.complete(&mut table, out),
+                Some(preset) => {
+                    if !preset.complete(&mut table, out) {
+                        continue;
+                    }
+                }
                 // What the preset would have said is not known: nothing more can be said about the service.
                 None => {
                     let key = table.key_of("preset");
                     let near = document::nearest(&wanted.value, preset::names());
                     let help = match near {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("there are: {}", preset::names().collect::<Vec<_>>().join(", ")),
+                        None => "`claviger preset list` shows them all".to_owned(),
                     };
                     out.error(&wanted.location, key, format!("`{}` is no preset", wanted.value)).help(help);
                     continue;
