@@ -15,15 +15,21 @@ pub(crate) fn certificate_path(state_dir: &Path) -> PathBuf {
     state_dir.join("ca.pem")
 }
 
+/// The root of this state folder; `None` if none was made yet. Nothing is written.
+pub(crate) fn load(state_dir: &Path) -> Result<Option<InterceptionRoot>, String> {
+    let Some(key) = SealedStore::open(state_dir).own(KEY).map_err(|error| error.to_string())? else { return Ok(None) };
+    let file = certificate_path(state_dir);
+    let certificate =
+        std::fs::read_to_string(&file).map_err(|error| format!("failed to read `{}`: {error}", file.display()))?;
+    InterceptionRoot::from_pem(&certificate, &key).map(Some).map_err(|error| error.to_string())
+}
+
 /// The root of this state folder, made at first use.
 pub(crate) fn load_or_create(state_dir: &Path) -> Result<InterceptionRoot, String> {
-    let store = SealedStore::open(state_dir);
-    let file = certificate_path(state_dir);
-    if let Some(key) = store.own(KEY).map_err(|error| error.to_string())? {
-        let certificate =
-            std::fs::read_to_string(&file).map_err(|error| format!("failed to read `{}`: {error}", file.display()))?;
-        return InterceptionRoot::from_pem(&certificate, &key).map_err(|error| error.to_string());
+    if let Some(root) = load(state_dir)? {
+        return Ok(root);
     }
+    let (store, file) = (SealedStore::open(state_dir), certificate_path(state_dir));
     let root = InterceptionRoot::generate(&SystemClock).map_err(|error| error.to_string())?;
     let (certificate, key) = root.to_pem().map_err(|error| error.to_string())?;
     std::fs::create_dir_all(state_dir)

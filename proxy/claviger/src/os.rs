@@ -1,11 +1,13 @@
 //! What is asked of the operating system about this process itself, and about files.
 
+mod holder;
 mod manager;
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub(crate) use holder::holder_of;
 pub(crate) use manager::tell_manager;
 
 /// Keeps secrets in memory out of core files and away from other processes of the same user.

@@ -22,6 +22,8 @@ struct Status<'a> {
     /// `serving` or `draining`.
     phase: &'static str,
     generation: u64,
+    /// The digest of its files.
+    configuration: String,
     #[serde(flatten)]
     facts: &'a Facts,
     suspensions: usize,
@@ -47,13 +49,14 @@ pub(super) async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiError> {
     desk.allow(&caller, Role::Operator)?;
-    let facts = desk.facts.load();
+    let (facts, generation) = (desk.facts.load(), desk.view.generation());
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         started_at: at(desk.started_ms),
         phase: if desk.ready.load(Ordering::Acquire) { "serving" } else { "draining" },
-        generation: desk.view.generation().number,
+        generation: generation.number,
+        configuration: generation.configuration.to_string(),
         facts: &facts,
         suspensions: desk.state.suspended().list().len(),
         state: desk.state.complaint().into(),
