@@ -79,7 +79,7 @@ impl Signals {
 pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let outbound = Arc::new(ReqwestOutbound::new(Resolver::new()));
-    Ok(Env { outbound, clock, events: Arc::new(Nowhere), control: control.handle().clone() })
+    Ok(Env { outbound, clock, events: Arc::new(Nowhere), control: control.handle().clone(), session: None })
 }
 
 /// The control plane's runtime.

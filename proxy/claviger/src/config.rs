@@ -13,6 +13,7 @@ mod pattern;
 mod probing;
 pub(crate) mod schema;
 mod services;
+pub(crate) mod session;
 mod standing;
 mod teams;
 mod texts;
@@ -44,6 +45,7 @@ pub(crate) use files::{Files, More, TeamFiles, files};
 pub(crate) use format::format;
 pub(crate) use pattern::Pattern;
 pub(crate) use probing::{Probing, Use};
+pub(crate) use session::{SessionAsk, SessionFacts};
 pub(crate) use standing::{Load, Standing, TeamState};
 pub(crate) use teams::{Stand, Stands};
 pub(crate) use texts::Texts;
@@ -79,6 +81,8 @@ pub(crate) struct Env {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) control: tokio::runtime::Handle,
+    /// The session that the process serves, and nobody else.
+    pub(crate) session: Option<Arc<SessionAsk>>,
 }
 
 impl Env {
@@ -115,6 +119,8 @@ pub(crate) struct Compiled {
     /// What only `analyze` looks at.
     pub(crate) surface: Surface,
     pub(crate) suppressions: Vec<Suppression>,
+    /// What the command of a session is told.
+    pub(crate) session: Option<SessionFacts>,
 }
 
 /// The files of a configuration, if they may be used; what is wrong with them is in `out`.
@@ -250,9 +256,18 @@ impl Draft {
         };
         let named = named_files(&services, listener_settings.iter().chain(&remote));
         let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).collect();
-        let forwards = listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
-        let listeners: Vec<_> =
+        let permits_exec = policy.as_ref().is_none_or(|policy| policy.exec_workloads().next().is_some());
+        if joined.names_of("listener").is_empty() && !permits_exec {
+            warn_of_no_listener(&joined, out);
+        }
+        let forwards = env.session.is_some() || listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
+        let mut listeners: Vec<_> =
             listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
+        let mut session = None;
+        if let (Some(ask), Some(policy)) = (&env.session, &policy) {
+            listeners = ask.listeners(policy, &env.clock, out).unwrap_or_default();
+            session = Some(ask.facts(&services, &credentials, out));
+        }
         let access = Access::new(remote, roles, policy.as_ref(), &attestors, out);
         joined.finish(out);
         if out.has_errors() {
@@ -282,6 +297,7 @@ impl Draft {
             patterns: self.patterns,
             surface,
             suppressions,
+            session,
         })
     }
 }
@@ -342,11 +358,13 @@ fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics
             out.error(&place, key, message).help("give it a port of its own");
         }
     }
-    if root.names_of("listener").is_empty() {
-        out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
-            .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
-    }
     listeners
+}
+
+/// Of a configuration that serves nobody. One that sessions of `claviger exec` use needs no listener of its own.
+fn warn_of_no_listener(root: &Table, out: &mut Diagnostics) {
+    out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
+        .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
 }
 
 impl Draft {

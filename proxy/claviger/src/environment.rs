@@ -52,6 +52,7 @@ pub(crate) struct Endpoint {
 }
 
 /// A service, as its clients see it.
+#[derive(Debug)]
 pub(crate) struct ClientService {
     /// Its name in the configuration.
     pub(crate) name: String,

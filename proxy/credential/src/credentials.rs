@@ -145,6 +145,17 @@ impl Credentials {
         names
     }
 
+    /// Every secret that is read, each once.
+    pub fn references(&self) -> Vec<SecretReference> {
+        let mut all: Vec<SecretReference> = Vec::new();
+        for secret in self.keepers.values().flat_map(|entry| entry.keeper.source.secrets()) {
+            if !all.contains(secret) {
+                all.push(secret.clone());
+            }
+        }
+        all
+    }
+
     /// The credentials of which no store says where their value may go, with the references that they read.
     pub fn unbound(&self) -> Vec<(Arc<str>, Vec<String>)> {
         let unbound = self.keepers.values().filter(|entry| entry.is_unbound);
