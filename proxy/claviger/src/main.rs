@@ -25,6 +25,11 @@ use crate::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Before anything else: a stage is a process of one thread, and becomes another program.
+    #[cfg(target_os = "linux")]
+    if let Some(ended) = command::exec::sandbox::stage::dispatch() {
+        return ended;
+    }
     os::harden();
     let cli = Cli::parse();
     let done = match cli.command {

@@ -2,6 +2,8 @@
 
 mod holder;
 mod manager;
+#[cfg(target_os = "linux")]
+pub(crate) mod sandbox;
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;

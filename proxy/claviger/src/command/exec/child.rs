@@ -8,6 +8,10 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
+
+use claviger_contract::{Clock, EventSink};
+use tokio::runtime::Handle;
 
 use super::sandbox::{Sandbox, SandboxArgs};
 use crate::command::Failure;
@@ -88,6 +92,14 @@ impl Place {
         match Sandbox::prepare(args, around)? {
             Some((sandbox, sockets)) => Ok((Self::Closed(sandbox), sockets)),
             None => Ok((Self::Open, Sockets { forward: loopback()?, gateway: loopback()? })),
+        }
+    }
+
+    /// Notices, from now on, which clients of the command go around the proxy: a record of each, and a line on stderr unless
+    /// `quiet`. Call it when the ledger is there and before [`Place::spawn`]; `runtime` is the session's control runtime.
+    pub(crate) fn watch(&mut self, runtime: &Handle, events: Arc<dyn EventSink>, clock: Arc<dyn Clock>, quiet: bool) {
+        if let Self::Closed(sandbox) = self {
+            sandbox.watch(runtime, events, clock, quiet);
         }
     }
 
