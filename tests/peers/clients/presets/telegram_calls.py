@@ -1,0 +1,19 @@
+"""python-telegram-bot: the token stands in the path."""
+
+import asyncio
+import os
+
+from telegram import Bot
+from turns import turns
+
+
+async def talk():
+    async with Bot(os.environ["TELEGRAM_BOT_TOKEN"]) as bot:
+        return [bot.bot, await bot.send_message(chat_id=1, text="hi")]
+
+
+def calls():
+    yield from asyncio.run(talk())
+
+
+turns(calls)
