@@ -15,6 +15,7 @@ mod path;
 mod plan;
 mod query;
 mod settings;
+mod slots;
 mod value;
 
 #[cfg(test)]
@@ -89,6 +90,9 @@ impl fmt::Debug for Injected {
 
 /// Writes the lease's values into the request, or empties their slots if there is no lease.
 ///
+/// At a host that no injection of the plan is for ([`InjectionPlan::injects_at`]) the slots of the other hosts are emptied
+/// and a lease is left aside: it need not be there.
+///
 /// `body` is the whole body where [`InjectionPlan::body_limit`] asks for it and it fits, else `None`; a body that
 /// policy judged is the grant's, which keeps it for a replay. The caller removes hop-by-hop headers **before** this, or a `Connection`
 /// header could name the injected one.
@@ -104,8 +108,11 @@ pub fn inject(
     mut head: Parts,
     body: Option<Bytes>,
 ) -> Result<Injected, InjectError> {
+    let wanted = plan.injects_at(grant.target().authority());
+    let lease = lease.filter(|_| wanted);
     match (grant.credential(), &lease) {
         (CredentialUse::None, None) => {}
+        (CredentialUse::Named(_), None) if !wanted => {}
         (CredentialUse::Named(name), Some(lease)) if *name == lease.stamp().name => {}
         _ => return Err(InjectError::WrongLease),
     }
@@ -129,17 +136,19 @@ fn write(
     head: &mut Parts,
     body: Option<Bytes>,
 ) -> Result<Option<Bytes>, InjectError> {
+    let (whole, plan) = (plan, plan.slots(target.authority()));
     // The body first: what it is stands in headers that `strip` may name.
     let (body, in_body) = body::fill(plan, lease, &mut head.headers, body)?;
     header::set_host(target, &mut head.headers)?;
+    let user = header::user(plan, &head.headers);
     header::strip(plan, &mut head.headers);
     let in_headers = header::fill_placeholders(plan, lease, &mut head.headers)?;
-    header::fill(plan, lease, &mut head.headers)?;
+    header::fill(plan, lease, user.as_deref(), &mut head.headers)?;
     cookie::fill(plan, lease, &mut head.headers)?;
     let path = path::fill(plan, lease, target.path())?;
     let query = query::fill(plan, lease, target.query())?;
     if lease.is_some() && !plan.always_applies() && !in_body && !in_headers && path.is_none() && !query.placeholder {
-        return Err(if plan.is_empty() { InjectError::NoSlot } else { InjectError::PlaceholderAbsent });
+        return Err(if whole.is_empty() { InjectError::NoSlot } else { InjectError::PlaceholderAbsent });
     }
     head.uri = uri(target, path, query.text)?;
     Ok(body)

@@ -100,7 +100,8 @@ async fn a_lease_is_injected_where_it_is_bound_whatever_policy_said() {
     let (_folder, joined) = sealed(&["api.test", "other.test"]);
     let mut out = Diagnostics::default();
     let mut table = parse(&SourceFile::new("service", "inject = [\"bearer\"]"), &mut out).unwrap();
-    let plan = InjectionPlan::take(&mut table, &mut out).unwrap_or_else(|| panic!("{out:?}"));
+    let plan = InjectionPlan::take(&mut table, &[], claviger_policy::Scheme::Https, &mut out)
+        .unwrap_or_else(|| panic!("{out:?}"));
     let send = |grant: Grant, lease: Arc<Lease>| {
         let (head, ()) = http::Request::builder().uri("/").body(()).unwrap().into_parts();
         inject(grant, Some(lease), &plan, head, None)

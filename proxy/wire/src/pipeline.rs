@@ -63,7 +63,8 @@ async fn pass(
     let prefixed = head::is_prefixed(&head, &target);
     let service = service_of(generation, &target)?;
     // Who asks. The proof may stand where the API key goes, so the service is known first.
-    let (attested, bound) = connection.attest(generation, &head, service.plan.presented_tokens(&head)).await?;
+    let (attested, bound) =
+        connection.attest(generation, &head, service.plan.presented_tokens(target.authority(), &head)).await?;
     trail.attested(&attested, &generation.policy);
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
     connection.serves(generation, &service.name)?;
@@ -82,7 +83,7 @@ async fn pass(
     let keep = || is_rotating(generation, &judged.grant);
     let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
-    let lease = lease(generation, &judged.grant, &attested, streaming.is_none()).await?;
+    let lease = lease(generation, service, &judged.grant, &attested, streaming.is_none()).await?;
     let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());
     if guarded {
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -105,7 +106,8 @@ async fn pass(
     }
     ending.look_after(Exchange::begin(&connection.core, watch, connection.kill.clone()));
     let (pool, limits) = (&connection.core.pool, &generation.limits);
-    let sending = pool.send(service, limits, injected, streaming, &sent);
+    // Pinned where it is made: a future that is handed on by value is copied each time, and has room kept for every copy.
+    let sending = std::pin::pin!(pool.send(service, limits, injected, streaming, &sent));
     let mut answered = match ending.while_allowed(sending).await {
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
@@ -113,13 +115,14 @@ async fn pass(
     // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant.
     if answered.response.status() == StatusCode::UNAUTHORIZED
         && ending.may_go_on()
-        && let Some(fresh) = renew(generation, &attested, &answered, replay.is_some()).await
+        && let Some(fresh) = Box::pin(renew(generation, &attested, &answered, replay.is_some())).await
         && let Some(replay) = replay
     {
         ending.finished.replayed = true;
         ending.finished.served_version = Some(fresh.stamp().version.clone());
-        let replaying = replay.run(connection, generation, service, answered, fresh, &sent);
-        answered = match ending.while_allowed(replaying).await {
+        // Boxed, as all that is rare: every request would keep room for it.
+        let mut replaying = Box::pin(replay.run(connection, generation, service, answered, fresh, &sent));
+        answered = match ending.while_allowed(replaying.as_mut()).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
@@ -248,6 +251,20 @@ fn is_rotating(generation: &Generation, grant: &Grant) -> bool {
 
 async fn lease(
     generation: &Generation,
+    service: &Service,
+    grant: &Grant,
+    attested: &Attested,
+    replayable: bool,
+) -> Result<Option<Arc<Lease>>, Refusal> {
+    // It may be for some of a service's hosts only: the others do without, and nothing is minted for them.
+    if !service.plan.injects_at(grant.target().authority()) {
+        return Ok(None);
+    }
+    leased(generation, grant, attested, replayable).await
+}
+
+async fn leased(
+    generation: &Generation,
     grant: &Grant,
     attested: &Attested,
     replayable: bool,
@@ -278,7 +295,7 @@ async fn renew(generation: &Generation, attested: &Attested, refused: &Answered,
     if !wanted {
         return None;
     }
-    let fresh = lease(generation, &refused.grant, attested, true).await.ok().flatten()?;
+    let fresh = leased(generation, &refused.grant, attested, true).await.ok().flatten()?;
     (fresh.stamp().version != stale.stamp().version).then_some(fresh)
 }
 

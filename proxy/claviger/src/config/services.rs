@@ -55,9 +55,11 @@ pub(super) fn take(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts
         }
         let secret = table.string("secret", out);
         let injects = table.has("inject");
-        // Without `inject` nothing is written into requests, which is right for open services only.
-        let plan = InjectionPlan::take(&mut table, out).unwrap_or_default();
         let route = ServiceRoute::take(name.clone(), &mut table, out);
+        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
+        let hosts = route.as_ref().map_or(&[][..], ServiceRoute::hosts);
+        // Without `inject` nothing is written into requests, which is right for open services only.
+        let plan = InjectionPlan::take(&mut table, hosts, scheme, out).unwrap_or_default();
         if let Some(reference) = &secret
             && !injects
         {
@@ -68,7 +70,6 @@ pub(super) fn take(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts
             )
             .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
         }
-        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
         let settings = ServiceSettings::take(scheme, &mut table, out);
         table.finish(out);
         let Some(route) = route else { continue };

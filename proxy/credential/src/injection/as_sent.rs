@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use claviger_contract::Secret;
-use claviger_policy::Grant;
+use claviger_policy::{Authority, Grant};
 use http::request::Parts;
 
 use super::{InjectError, Injected, InjectionPlan, header, uri, write};
@@ -28,7 +28,7 @@ pub fn pass_as_sent(
     }
     let body = grant.body().cloned().or(body);
     head.method = grant.method().clone();
-    if shows(plan, &head, proof) {
+    if shows(plan, grant.target().authority(), &head, proof) {
         let body = write(plan, grant.target(), None, &mut head, body)?;
         return Ok(Injected { grant, lease: None, head, body });
     }
@@ -40,7 +40,7 @@ pub fn pass_as_sent(
 /// Whether one of the places of the credential holds the proof.
 // Compared with what the client itself sent; nothing of it leaves this function.
 #[allow(clippy::disallowed_methods, reason = "searched for, so that it can be removed")]
-fn shows(plan: &InjectionPlan, head: &Parts, proof: Option<&Secret>) -> bool {
+fn shows(plan: &InjectionPlan, host: &Authority, head: &Parts, proof: Option<&Secret>) -> bool {
     let Some(proof) = proof.map(Secret::expose).filter(|proof| !proof.is_empty()) else { return false };
-    plan.presented_tokens(head).any(|shown| memchr::memmem::find(&shown, proof).is_some())
+    plan.presented_tokens(host, head).any(|shown| memchr::memmem::find(&shown, proof).is_some())
 }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
 use super::encode::{self, Case, JsonEscapes, Keep};
+use super::slots::Slots;
 use super::value::{self, Place, Text};
-use super::{InjectError, InjectionPlan, query};
+use super::{InjectError, query};
 use crate::lease::Lease;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ type Replacements<'a> = [(&'a [u8], &'a [u8])];
 ///
 /// Without a lease, and in a body of another kind or a compressed one, a placeholder stays: it is no secret.
 pub(super) fn fill(
-    plan: &InjectionPlan,
+    plan: &Slots,
     lease: Option<&Lease>,
     headers: &mut HeaderMap,
     body: Option<Bytes>,

@@ -3,8 +3,9 @@
 use http::HeaderMap;
 use http::header::COOKIE;
 
+use super::InjectError;
+use super::slots::Slots;
 use super::value::{self, Place, Text};
-use super::{InjectError, InjectionPlan};
 use crate::lease::Lease;
 
 /// The cookies of all `Cookie` headers: name and value.
@@ -23,13 +24,13 @@ fn split(piece: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Removes the slots' cookies from every `Cookie` header, and appends them with their values; the others keep their order.
-pub(super) fn fill(plan: &InjectionPlan, lease: Option<&Lease>, headers: &mut HeaderMap) -> Result<(), InjectError> {
+pub(super) fn fill(plan: &Slots, lease: Option<&Lease>, headers: &mut HeaderMap) -> Result<(), InjectError> {
     if plan.cookies.is_empty() {
         return Ok(());
     }
     let mut values = Vec::with_capacity(plan.cookies.len());
     if let Some(lease) = lease {
-        for slot in &plan.cookies {
+        for slot in plan.cookies.iter().filter(|slot| slot.fill) {
             let place = Place::Cookie(&slot.name);
             let value = value::get(lease, &slot.field, plan.guard, place)?;
             check(value, place)?;

@@ -38,6 +38,9 @@ pub enum InjectError {
     /// The service takes its credential at a placeholder only, and the request has none.
     #[error("the request has no placeholder where the credential could go")]
     PlaceholderAbsent,
+    /// The user name is the client's to say, and it said none.
+    #[error("the request names no user: it wants `Authorization: Basic` with a user name and any password")]
+    UserAbsent,
     /// The client wrote something other than the placeholder into a path slot.
     #[error("the path has another text than the placeholder where the credential goes (`{pattern}`)")]
     PathSlotFilled {
@@ -69,6 +72,7 @@ impl InjectError {
             Self::TooShort { .. } => "inject_value_too_short",
             Self::NoSlot => "inject_no_slot",
             Self::PlaceholderAbsent => "inject_placeholder_absent",
+            Self::UserAbsent => "inject_user_absent",
             Self::PathSlotFilled { .. } => "inject_path_slot_filled",
             Self::AmbiguousParameter { .. } => "inject_parameter_ambiguous",
             Self::BodyNotJson => "inject_body_not_json",
@@ -80,6 +84,7 @@ impl InjectError {
     pub fn is_clients(&self) -> bool {
         match self {
             Self::PlaceholderAbsent
+            | Self::UserAbsent
             | Self::PathSlotFilled { .. }
             | Self::AmbiguousParameter { .. }
             | Self::BodyNotJson

@@ -11,8 +11,9 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::InjectError;
+use super::slots::Slots;
 use super::value::{self, Field, Place};
-use super::{InjectError, InjectionPlan};
 use crate::lease::Lease;
 
 /// Which half of `user:password` the credential is.
@@ -29,6 +30,8 @@ pub(super) enum Form {
     Prefix(Box<str>),
     /// RFC 7617: `other` is the half that is no secret.
     Basic { other: Box<str>, credential: Half },
+    /// The credential is the password of the user that the client names: an account, an address, no secret.
+    BasicOfClient,
 }
 
 /// What makes a header's value out of a lease: equal recipes make equal values.
@@ -39,7 +42,8 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    fn render(&self, value: &[u8], place: Place<'_>) -> Result<HeaderValue, InjectError> {
+    /// `user`: whom the client named, for [`Form::BasicOfClient`].
+    fn render(&self, value: &[u8], user: Option<&[u8]>, place: Place<'_>) -> Result<HeaderValue, InjectError> {
         let text = match &self.form {
             Form::Prefix(prefix) => {
                 value::check_header(value, place)?;
@@ -51,8 +55,11 @@ impl Recipe {
                     Half::Username => join([value, b":", other.as_bytes()]),
                     Half::Password => join([other.as_bytes(), b":", value]),
                 };
-                let encoded = Zeroizing::new(STANDARD.encode(pair.as_slice()).into_bytes());
-                join([b"Basic ", b"", &encoded])
+                basic(&pair)
+            }
+            Form::BasicOfClient => {
+                let user = user.ok_or(InjectError::UserAbsent)?;
+                basic(&join([user, b":", value]))
             }
         };
         value::header_value(text, place)
@@ -63,16 +70,40 @@ impl Recipe {
         match &self.form {
             Form::Prefix(prefix) => without_prefix(written, prefix.as_bytes()).map(Cow::Borrowed),
             Form::Basic { credential, .. } => {
-                let pair = STANDARD.decode(without_prefix(written, b"Basic ")?).ok()?;
-                let colon = pair.iter().position(|byte| *byte == b':')?;
-                let (user, password) = pair.split_at_checked(colon)?;
+                let (user, password) = halves(written)?;
                 Some(Cow::Owned(match credential {
-                    Half::Username => user.to_vec(),
-                    Half::Password => password.get(1..)?.to_vec(),
+                    Half::Username => user,
+                    Half::Password => password,
                 }))
             }
+            Form::BasicOfClient => halves(written).map(|(_, password)| Cow::Owned(password)),
         }
     }
+}
+
+/// User and password of `Basic …`, as a client wrote it.
+fn halves(written: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut user = STANDARD.decode(without_prefix(written, b"Basic ")?).ok()?;
+    let colon = user.iter().position(|byte| *byte == b':')?;
+    let password = user.split_off(colon + 1);
+    user.truncate(colon);
+    Some((user, password))
+}
+
+fn basic(pair: &[u8]) -> Zeroizing<Vec<u8>> {
+    let encoded = Zeroizing::new(STANDARD.encode(pair).into_bytes());
+    join([b"Basic ", b"", &encoded])
+}
+
+/// Whom the client names, where a slot leaves that to it; to be asked before [`strip`] empties the slot.
+///
+/// `None` where the client names nobody, or in a way that servers could read differently: twice, with control characters.
+pub(super) fn user(plan: &Slots, headers: &HeaderMap) -> Option<Vec<u8>> {
+    let slot = plan.headers.iter().find(|slot| slot.recipe.form == Form::BasicOfClient)?;
+    let mut sent = headers.get_all(&slot.name).iter();
+    let (user, _) = halves(sent.next()?.as_bytes())?;
+    let is_plain = !user.is_empty() && std::str::from_utf8(&user).is_ok_and(|text| !text.chars().any(char::is_control));
+    (is_plain && sent.next().is_none()).then_some(user)
 }
 
 /// Schemes have no case (RFC 9110 §11.1), and any number of spaces may follow them.
@@ -134,7 +165,7 @@ pub(super) fn set_host(target: &Target, headers: &mut HeaderMap) -> Result<(), I
 }
 
 /// Removes what the client wrote into slots, what `strip` names, and what is meant for the proxy.
-pub(super) fn strip(plan: &InjectionPlan, headers: &mut HeaderMap) {
+pub(super) fn strip(plan: &Slots, headers: &mut HeaderMap) {
     for name in &plan.removed {
         headers.remove(name);
     }
@@ -155,12 +186,23 @@ fn is_twin(written: &HeaderName, fenced: &HeaderName) -> bool {
 }
 
 /// Fills the header slots, which [`strip`] has emptied.
-pub(super) fn fill(plan: &InjectionPlan, lease: Option<&Lease>, headers: &mut HeaderMap) -> Result<(), InjectError> {
+pub(super) fn fill(
+    plan: &Slots,
+    lease: Option<&Lease>,
+    user: Option<&[u8]>,
+    headers: &mut HeaderMap,
+) -> Result<(), InjectError> {
     let Some(lease) = lease else { return Ok(()) };
     for slot in &plan.headers {
         let place = Place::Header(&slot.name);
         let value = value::get(lease, &slot.recipe.field, plan.guard, place)?;
-        let rendered = lease.rendered.get(&slot.recipe, || slot.recipe.render(value, place))?;
+        let rendered = match slot.recipe.form {
+            // Another one for each user, so it cannot be kept with the lease.
+            Form::BasicOfClient => slot.recipe.render(value, user, place)?,
+            Form::Prefix(_) | Form::Basic { .. } => {
+                lease.rendered.get(&slot.recipe, || slot.recipe.render(value, None, place))?
+            }
+        };
         headers.insert(slot.name.clone(), rendered);
     }
     Ok(())
@@ -168,7 +210,7 @@ pub(super) fn fill(plan: &InjectionPlan, lease: Option<&Lease>, headers: &mut He
 
 /// Replaces placeholders, and says whether there were any, in the headers that may hold them; such a header without one does not pass.
 pub(super) fn fill_placeholders(
-    plan: &InjectionPlan,
+    plan: &Slots,
     lease: Option<&Lease>,
     headers: &mut HeaderMap,
 ) -> Result<bool, InjectError> {

@@ -2,9 +2,10 @@
 //!
 //! The client writes a fixed placeholder there, so that policy judges one path and not one for each token.
 
+use super::InjectError;
 use super::encode::{self, Case, Keep, Plus};
+use super::slots::Slots;
 use super::value::{self, Field, Place, Text};
-use super::{InjectError, InjectionPlan};
 use crate::lease::Lease;
 
 /// The mark in a pattern.
@@ -83,7 +84,7 @@ impl PathSlot {
     }
 
     /// The segment with the credential in it.
-    fn render(&self, plan: &InjectionPlan, lease: &Lease) -> Result<Text, InjectError> {
+    fn render(&self, plan: &Slots, lease: &Lease) -> Result<Text, InjectError> {
         let place = Place::Path(&self.pattern);
         let value = value::get(lease, &self.field, plan.guard, place)?;
         let mut text = Text::new(Vec::with_capacity(self.prefix.len() + value.len() * 3 + self.suffix.len()));
@@ -104,7 +105,7 @@ struct Segment<'a> {
 }
 
 /// The path with the credential in its slots; `None` if no slot is in it, or there is no lease.
-pub(super) fn fill(plan: &InjectionPlan, lease: Option<&Lease>, path: &str) -> Result<Option<Text>, InjectError> {
+pub(super) fn fill(plan: &Slots, lease: Option<&Lease>, path: &str) -> Result<Option<Text>, InjectError> {
     let mut edits = Vec::new();
     for slot in &plan.paths {
         let Some(segment) = slot.find(path) else { continue };

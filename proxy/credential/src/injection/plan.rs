@@ -1,93 +1,55 @@
 //! Where a service takes its credential.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::PROXY_AUTHORIZATION;
+use claviger_policy::{Authority, HostPattern};
 use http::request::Parts;
 
-use super::encode::{self, Plus};
-use super::header::{Recipe, without_prefix};
-use super::path::PathSlot;
-use super::value::Field;
-use super::{cookie, query};
-
-/// A header that holds the credential and nothing else.
-#[derive(Clone, Debug)]
-pub(super) struct HeaderSlot {
-    pub(super) name: HeaderName,
-    pub(super) recipe: Arc<Recipe>,
-}
-
-/// A query parameter or a cookie.
-#[derive(Clone, Debug)]
-pub(super) struct NamedSlot {
-    pub(super) name: Box<str>,
-    pub(super) field: Field,
-}
-
-/// A text that the client writes in place of the credential.
-#[derive(Clone, Debug)]
-pub(super) struct Placeholder {
-    pub(super) text: Box<str>,
-    pub(super) field: Field,
-    pub(super) headers: Vec<HeaderName>,
-    pub(super) query: bool,
-    pub(super) body: bool,
-}
+use super::slots::Slots;
 
 /// All injections of a service, from `[service.NAME] inject`, with `strip` and `guard`.
+///
+/// One credential may serve several hosts in different ways, so what is emptied and filled hangs on the host.
 #[derive(Clone, Debug)]
 pub struct InjectionPlan {
-    pub(super) headers: Vec<HeaderSlot>,
-    pub(super) query: Vec<NamedSlot>,
-    pub(super) cookies: Vec<NamedSlot>,
-    pub(super) paths: Vec<PathSlot>,
-    pub(super) placeholders: Vec<Placeholder>,
-    /// Every header that does not pass as the client wrote it: slots, `strip`, the proxy's own.
-    pub(super) removed: Vec<HeaderName>,
-    pub(super) guard: bool,
+    /// At every host that `at` does not name.
+    pub(super) elsewhere: Slots,
+    /// At the hosts that injections are limited to, the narrowest pattern first; for most services nothing.
+    pub(super) at: Vec<(HostPattern, Slots)>,
     pub(super) body_limit: usize,
 }
 
 impl Default for InjectionPlan {
     /// No injection, guarded: for a service that takes no credential.
     fn default() -> Self {
-        Self {
-            headers: Vec::new(),
-            query: Vec::new(),
-            cookies: Vec::new(),
-            paths: Vec::new(),
-            placeholders: Vec::new(),
-            removed: vec![PROXY_AUTHORIZATION],
-            guard: true,
-            body_limit: 0,
-        }
+        Self { elsewhere: Slots::none(true), at: Vec::new(), body_limit: 0 }
     }
 }
 
 impl InjectionPlan {
-    /// Whether nothing is injected.
+    /// Whether nothing is injected, at any host.
     pub fn is_empty(&self) -> bool {
-        let Self { headers, query, cookies, paths, placeholders, .. } = self;
-        headers.is_empty() && query.is_empty() && cookies.is_empty() && paths.is_empty() && placeholders.is_empty()
+        self.all().all(Slots::is_empty)
+    }
+
+    /// Whether a credential is wanted for requests to a host. If there are injections and all of them are limited to
+    /// other hosts, none is: the request passes without.
+    ///
+    /// A service without any injection wants one, for a rule that gives it one is a mistake that
+    /// [`inject`](super::inject) reports.
+    pub fn injects_at(&self, host: &Authority) -> bool {
+        !self.slots(host).is_empty() || self.is_empty()
     }
 
     /// How many bytes of a body must be read before [`inject`](super::inject), because a placeholder may stand in it;
     /// `None` if none may. A longer body is sent as it is, without what stands in it being replaced.
     pub fn body_limit(&self) -> Option<usize> {
-        self.placeholders.iter().any(|placeholder| placeholder.body).then_some(self.body_limit)
+        self.all().any(Slots::in_body).then_some(self.body_limit)
     }
 
     /// The fields of a credential that are injected, each once; `None` is its only or main one.
     pub fn fields(&self) -> Vec<Option<&str>> {
-        let headers = self.headers.iter().map(|slot| &slot.recipe.field);
-        let named = self.query.iter().chain(&self.cookies).map(|slot| &slot.field);
-        let paths = self.paths.iter().map(PathSlot::field);
-        let placeholders = self.placeholders.iter().map(|placeholder| &placeholder.field);
-        let mut fields: Vec<Option<&str>> =
-            headers.chain(named).chain(paths).chain(placeholders).map(Option::as_deref).collect();
+        let mut fields: Vec<Option<&str>> = self.all().flat_map(Slots::fields).collect();
         fields.sort_unstable();
         fields.dedup();
         fields
@@ -95,44 +57,31 @@ impl InjectionPlan {
 
     /// Whether the credential comes to stand in the URL: in its path, or in its query.
     pub fn in_url(&self) -> bool {
-        !self.query.is_empty()
-            || !self.paths.is_empty()
-            || self.placeholders.iter().any(|placeholder| placeholder.query)
+        self.all().any(Slots::in_url)
     }
 
     /// Whether answers go through the echo guard.
     pub fn guards(&self) -> bool {
-        self.guard
+        self.elsewhere.guard
     }
 
-    /// What the client wrote where the credential goes, in the order of the plan: the API-key slot that may hold its
-    /// identity token. Last come the headers that `strip` names, for some clients show a key in another place than the
-    /// service wants it. Placeholders and paths hold none.
-    pub fn presented_tokens<'a>(&self, head: &'a Parts) -> impl Iterator<Item = Cow<'a, [u8]>> {
-        let headers = self.headers.iter().flat_map(|slot| {
-            head.headers.get_all(&slot.name).iter().filter_map(|value| slot.recipe.presented(value.as_bytes()))
-        });
-        let query = self.query.iter().flat_map(|slot| {
-            query::pairs(head.uri.query().unwrap_or_default())
-                .filter(|pair| *encode::decode(pair.name, Plus::Space) == *slot.name.as_bytes())
-                .map(|pair| encode::decode(pair.value.unwrap_or_default(), Plus::Space))
-        });
-        let cookies = self.cookies.iter().flat_map(|slot| {
-            cookie::pairs(&head.headers)
-                .filter(|(name, _)| *name == slot.name.as_bytes())
-                .map(|(_, value)| Cow::Borrowed(value))
-        });
-        let is_slot = |name: &HeaderName| self.headers.iter().any(|slot| slot.name == *name);
-        let stripped = self.removed.iter().filter(move |name| **name != PROXY_AUTHORIZATION && !is_slot(name));
-        let stripped = stripped.flat_map(|name| head.headers.get_all(name)).map(|value| {
-            let written = value.as_bytes();
-            Cow::Borrowed(without_prefix(written, b"Bearer ").unwrap_or(written))
-        });
-        headers.chain(query).chain(cookies).chain(stripped).filter(|token| !token.is_empty())
+    /// What the client wrote where the credential goes at this host, in the order of the plan: the API-key slot that may
+    /// hold its identity token. Last come the headers that `strip` names, for some clients show a key in another place
+    /// than the service wants it. Placeholders and paths hold none, and neither does what `keep` leaves to the client.
+    pub fn presented_tokens<'a>(
+        &'a self,
+        host: &Authority,
+        head: &'a Parts,
+    ) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a> {
+        self.slots(host).presented_tokens(head)
     }
 
-    /// Whether there is an injection that needs no placeholder.
-    pub(super) fn always_applies(&self) -> bool {
-        !(self.headers.is_empty() && self.query.is_empty() && self.cookies.is_empty())
+    /// What is emptied and filled at a host.
+    pub(super) fn slots(&self, host: &Authority) -> &Slots {
+        self.at.iter().find(|(pattern, _)| pattern.matches(host)).map_or(&self.elsewhere, |(_, slots)| slots)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Slots> {
+        std::iter::once(&self.elsewhere).chain(self.at.iter().map(|(_, slots)| slots))
     }
 }

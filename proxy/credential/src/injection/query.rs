@@ -1,8 +1,9 @@
 //! Query parameters, and placeholders in the query.
 
+use super::InjectError;
 use super::encode::{self, Case, Keep, Plus};
+use super::slots::Slots;
 use super::value::{self, Place, Text};
-use super::{InjectError, InjectionPlan};
 use crate::lease::Lease;
 
 /// One parameter as it was written.
@@ -38,7 +39,7 @@ pub(super) struct Filled {
 }
 
 /// Removes every parameter that is a slot, replaces placeholders in the values of the others, and appends the slots.
-pub(super) fn fill(plan: &InjectionPlan, lease: Option<&Lease>, query: Option<&str>) -> Result<Filled, InjectError> {
+pub(super) fn fill(plan: &Slots, lease: Option<&Lease>, query: Option<&str>) -> Result<Filled, InjectError> {
     if plan.query.is_empty() && !plan.placeholders.iter().any(|placeholder| placeholder.query) {
         return Ok(Filled { text: None, placeholder: false });
     }
@@ -88,9 +89,9 @@ fn separate(text: &mut Text) {
 }
 
 /// `name=value` of each slot.
-fn slots(plan: &InjectionPlan, lease: Option<&Lease>) -> Result<Vec<Text>, InjectError> {
+fn slots(plan: &Slots, lease: Option<&Lease>) -> Result<Vec<Text>, InjectError> {
     let Some(lease) = lease else { return Ok(Vec::new()) };
-    let fill = |slot: &super::plan::NamedSlot| {
+    let fill = |slot: &super::slots::NamedSlot| {
         let value = value::get(lease, &slot.field, plan.guard, Place::Query(&slot.name))?;
         let mut text = Text::new(Vec::with_capacity((slot.name.len() + value.len()) * 3 + 1));
         encode::percent(slot.name.as_bytes(), Keep::Unreserved, Case::Upper, &mut text);
@@ -98,12 +99,12 @@ fn slots(plan: &InjectionPlan, lease: Option<&Lease>) -> Result<Vec<Text>, Injec
         encode::percent(value, Keep::Unreserved, Case::Upper, &mut text);
         Ok(text)
     };
-    plan.query.iter().map(fill).collect()
+    plan.query.iter().filter(|slot| slot.fill).map(fill).collect()
 }
 
 /// Each placeholder of the query, and what goes there; nothing without a lease.
-fn placeholders<'a>(plan: &'a InjectionPlan, lease: Option<&Lease>) -> Result<Vec<(&'a [u8], Text)>, InjectError> {
-    let fill = |placeholder: &'a super::plan::Placeholder| {
+fn placeholders<'a>(plan: &'a Slots, lease: Option<&Lease>) -> Result<Vec<(&'a [u8], Text)>, InjectError> {
+    let fill = |placeholder: &'a super::slots::Placeholder| {
         let mut text = Text::default();
         if let Some(lease) = lease {
             let value = value::get(lease, &placeholder.field, plan.guard, Place::Placeholder(&placeholder.text))?;
@@ -117,7 +118,7 @@ fn placeholders<'a>(plan: &'a InjectionPlan, lease: Option<&Lease>) -> Result<Ve
 
 /// Whether a parameter is a slot. What only some servers read as one is refused: a name in another case (ASP.NET),
 /// and a parameter behind `;` (a separator in HTML 4).
-fn is_slot(plan: &InjectionPlan, pair: Pair<'_>) -> Result<bool, InjectError> {
+fn is_slot(plan: &Slots, pair: Pair<'_>) -> Result<bool, InjectError> {
     for slot in &plan.query {
         let name = encode::decode(pair.name, Plus::Space);
         if *name == *slot.name.as_bytes() {

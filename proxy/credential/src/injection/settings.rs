@@ -12,24 +12,31 @@
 //!     { cookie = "session" },
 //!     { path = "/bot{credential}", placeholder = "CLAVIGER" },
 //!     { placeholder = "CLAVIGER_KEY", in = ["header:x-key", "query", "body"], body_limit = "64KiB" },
+//!     { basic = true, hosts = ["auth.x.com"] },      # the client says the user name; at this host of the service only
+//!     { keep = "authorization", hosts = ["x.com"] }, # what the client sends there is its own, and stays
 //! ]
-//! strip = ["x-other-key"]                            # request headers that never pass
+//! strip = ["x-other-key", "query:key"]               # request headers and parameters that never pass
 //! guard = true                                       # mask what the upstream reflects
 //! ```
 
+mod hosts;
 mod kinds;
 mod parse;
 
 use claviger_policy::document::{Diagnostics, Item, Located, Location, Table, Value, nearest};
+use claviger_policy::{HostPattern, Scheme};
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 
+use self::hosts::{Scope, overlap};
 use self::kinds::prefix_form;
-use self::parse::{field, strip_header};
+use self::parse::{cookie_name, field, parameter_name, strip_header};
 use super::InjectionPlan;
+use super::path::PathSlot;
+use super::slots::{HeaderSlot, NamedSlot, Placeholder};
 
-const KINDS: [&str; 9] =
-    ["bearer", "basic", "header", "query", "cookie", "path", "placeholder", "sigv4", "client-certificate"];
+const KINDS: [&str; 10] =
+    ["bearer", "basic", "header", "query", "cookie", "path", "placeholder", "keep", "sigv4", "client-certificate"];
 
 const HELP: &str = "write `\"bearer\"`, or a table with one of `bearer`, `basic`, `header`, `query`, `cookie`, `path`, \
                     `placeholder`, as `{ header = \"x-api-key\" }`";
@@ -37,20 +44,22 @@ const HELP: &str = "write `\"bearer\"`, or a table with one of `bearer`, `basic`
 impl InjectionPlan {
     /// Takes `inject`, `strip` and `guard` (default `true`) from a service's table. `None` if none of them is written,
     /// where [`InjectionPlan::default`] holds, or if there are errors, which go to `out`.
-    pub fn take(table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
+    ///
+    /// `hosts` are the service's, to which an injection may be limited; empty if they are wrong themselves.
+    pub fn take(table: &mut Table, hosts: &[HostPattern], scheme: Scheme, out: &mut Diagnostics) -> Option<Self> {
         let inject = table.take("inject");
         let strip = table.strings("strip", out);
         let strip_key = table.key_of("strip");
         let written = inject.is_some() || strip.is_some() || table.has("guard");
         let guard = table.boolean("guard", out).is_none_or(|guard| guard.value);
-        let mut reading = Reading::new(out, guard);
+        let mut reading = Reading::new(out, hosts, scheme);
         if let Some(item) = inject {
             reading.list(item);
         }
         for name in strip.into_iter().flatten() {
             reading.strip(name, &strip_key);
         }
-        let plan = reading.finish()?;
+        let plan = reading.finish(guard)?;
         written.then_some(plan)
     }
 }
@@ -73,19 +82,46 @@ impl Claim {
     }
 }
 
-/// The plan so far, and who claimed what.
+/// The plan so far, each part with the hosts that it is for, and who claimed what.
 struct Reading<'a> {
-    plan: InjectionPlan,
-    claims: Vec<(Claim, Location)>,
+    /// The service's hosts, and the port that they have where none is written.
+    hosts: &'a [HostPattern],
+    scheme: Scheme,
+    /// Of the injection that is being read.
+    scope: Scope,
+    headers: Vec<(Scope, HeaderSlot)>,
+    query: Vec<(Scope, NamedSlot)>,
+    cookies: Vec<(Scope, NamedSlot)>,
+    paths: Vec<(Scope, PathSlot)>,
+    placeholders: Vec<(Scope, Placeholder)>,
+    kept: Vec<(Scope, Located<HeaderName>)>,
+    stripped: Vec<HeaderName>,
+    body_limit: usize,
+    claims: Vec<(Claim, Location, Scope)>,
     texts: Vec<Location>,
     out: &'a mut Diagnostics,
     failed: bool,
 }
 
 impl<'a> Reading<'a> {
-    fn new(out: &'a mut Diagnostics, guard: bool) -> Self {
-        let plan = InjectionPlan { guard, ..InjectionPlan::default() };
-        Self { plan, claims: Vec::new(), texts: Vec::new(), out, failed: false }
+    fn new(out: &'a mut Diagnostics, hosts: &'a [HostPattern], scheme: Scheme) -> Self {
+        Self {
+            hosts,
+            scheme,
+            scope: None,
+            headers: Vec::new(),
+            query: Vec::new(),
+            cookies: Vec::new(),
+            paths: Vec::new(),
+            placeholders: Vec::new(),
+            kept: Vec::new(),
+            stripped: Vec::new(),
+            body_limit: 0,
+            claims: Vec::new(),
+            texts: Vec::new(),
+            out,
+            failed: false,
+        }
     }
 
     fn error(&mut self, location: &Location, key: &str, message: impl Into<String>, help: impl Into<String>) {
@@ -105,6 +141,7 @@ impl<'a> Reading<'a> {
 
     fn item(&mut self, item: Item) {
         let before = self.out.iter().count();
+        self.scope = None;
         match item.value {
             Value::String(word) => self.word(&word, &item.location, &item.key),
             Value::Table(table) => self.table(table, &item.location, &item.key),
@@ -157,6 +194,11 @@ impl<'a> Reading<'a> {
                 return self.error(location, key, message, "write a table for each in the list");
             }
         };
+        self.scope = self.take_hosts(&mut table, key);
+        if kind == "keep" {
+            self.take_keep(&mut table, location, key);
+            return table.finish(self.out);
+        }
         let from = field(&mut table, self.out);
         match kind {
             "bearer" => self.take_bearer(&mut table, from, location, key),
@@ -172,19 +214,25 @@ impl<'a> Reading<'a> {
     }
 
     fn strip(&mut self, name: Located<String>, key: &str) {
-        let message = match strip_header(&name.value) {
+        let Located { value, location } = name;
+        let place = value.split_once(':');
+        let stripped = match place {
+            Some(("query", name)) => parameter_name(name).map(Claim::Query),
+            Some(("cookie", name)) => cookie_name(name).map(Claim::Cookie),
+            Some(_) | None => strip_header(&value).map(Claim::Header),
+        };
+        let holds = |name: &HeaderName| self.placeholders.iter().any(|(_, slot)| slot.headers.contains(name));
+        let message = match stripped {
             Err(message) => message,
-            Ok(name) if self.plan.placeholders.iter().any(|placeholder| placeholder.headers.contains(&name)) => {
+            Ok(Claim::Header(name)) if holds(&name) => {
                 format!("`{name}` holds a placeholder, which would be stripped before it is found")
             }
-            Ok(name) => {
-                if !self.plan.removed.contains(&name) {
-                    self.plan.removed.push(name);
-                }
-                return;
-            }
+            Ok(Claim::Header(name)) => return self.stripped.push(name),
+            Ok(Claim::Query(name)) => return self.query.push((None, NamedSlot { name, field: None, fill: false })),
+            Ok(Claim::Cookie(name)) => return self.cookies.push((None, NamedSlot { name, field: None, fill: false })),
         };
-        self.error(&name.location, key, message, "write the name of a request header that is not to pass");
+        let help = "write the name of a request header that is not to pass, or `query:NAME`, `cookie:NAME`";
+        self.error(&location, key, message, help);
     }
 
     /// Says whether the place was free.
@@ -194,23 +242,16 @@ impl<'a> Reading<'a> {
             (Claim::Query(a), Claim::Query(b)) => a.eq_ignore_ascii_case(b),
             (a, b) => a == b,
         };
-        if let Some((_, first)) = self.claims.iter().find(|(other, _)| same(other)) {
+        let scope = self.scope.clone();
+        if let Some((_, first, _)) =
+            self.claims.iter().find(|(other, _, hosts)| same(other) && overlap(hosts.as_deref(), scope.as_deref()))
+        {
             let message = format!("{} is filled twice, first at {first}", claim.describe());
             self.error(location, key, message, "keep one of them");
             return false;
         }
-        self.claims.push((claim, location.clone()));
+        self.claims.push((claim, location.clone(), scope));
         true
-    }
-
-    fn finish(mut self) -> Option<InjectionPlan> {
-        let slots = self.plan.headers.iter().map(|slot| slot.name.clone());
-        for name in slots.collect::<Vec<_>>() {
-            if !self.plan.removed.contains(&name) {
-                self.plan.removed.push(name);
-            }
-        }
-        (!self.failed).then_some(self.plan)
     }
 }
 

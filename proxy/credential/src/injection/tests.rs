@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod filling;
+mod hosts;
 mod properties;
 mod settings;
 
@@ -30,10 +31,16 @@ fn table(text: &str) -> document::Table {
     document::parse(&SourceFile::new("claviger.toml", text), &mut out).unwrap_or_else(|| panic!("{text}: {out:?}"))
 }
 
+/// The hosts of the service whose injections are read.
+static HOSTS: LazyLock<Vec<HostPattern>> = LazyLock::new(|| {
+    let hosts = ["api.test", "elsewhere.test", "open.test", "*.wide.test"];
+    hosts.map(|host| HostPattern::parse(host, 443).unwrap()).to_vec()
+});
+
 fn read(text: &str) -> (Option<InjectionPlan>, Vec<String>) {
     let mut out = Diagnostics::default();
     let mut table = table(text);
-    let plan = InjectionPlan::take(&mut table, &mut out);
+    let plan = InjectionPlan::take(&mut table, &HOSTS, Scheme::Https, &mut out);
     table.finish(&mut out);
     (plan, out.iter().map(ToString::to_string).collect())
 }
@@ -49,14 +56,15 @@ fn plan(text: &str) -> InjectionPlan {
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     let mut out = Diagnostics::default();
     let mut root = table(
-        "[service.api]\nhosts = [\"api.test\", \"elsewhere.test\"]\n[service.open]\nhosts = [\"open.test\"]\n\
+        "[service.api]\nhosts = [\"api.test\", \"elsewhere.test\", \"*.wide.test\"]\n[service.open]\nhosts = [\"open.test\"]\n\
          [workload.me]\nspiffe = \"spiffe://acme.test/me\"\n\
          [allow.api]\nwho = \"me\"\nto = \"api\"\nops = [\"*\"]\nuse = \"key\"\n\
          [allow.open]\nwho = \"me\"\nto = \"open\"\nops = [\"*\"]\nuse = \"none\"\n",
     );
     let mut name = table("name = \"key\"");
     let name = name.required_string("name", &mut out).unwrap();
-    let hosts = ["api.test", "elsewhere.test"].map(|host| HostPattern::parse(host, 443).unwrap()).to_vec();
+    let hosts =
+        ["api.test", "elsewhere.test", "*.wide.test"].map(|host| HostPattern::parse(host, 443).unwrap()).to_vec();
     let services = root
         .named_tables("service", &mut out)
         .into_iter()
@@ -118,6 +126,10 @@ fn text_of(injected: Injected) -> String {
     lines.sort();
     let body = body.map(|body| format!("\n\n{}", String::from_utf8_lossy(&body))).unwrap_or_default();
     format!("{} {}{}{body}", head.method, head.uri, lines.concat())
+}
+
+fn api() -> Authority {
+    Authority::parse("api.test", 443).unwrap()
 }
 
 fn send_with(lease: Option<Lease>, plan: &InjectionPlan, request: &str) -> Result<Injected, InjectError> {

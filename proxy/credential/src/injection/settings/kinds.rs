@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use claviger_policy::document::{Located, Location, Table};
+use claviger_policy::document::{Item, Located, Location, Table, Value};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use super::super::header::{Form, Half, Recipe};
 use super::super::path::PathSlot;
-use super::super::plan::{HeaderSlot, NamedSlot, Placeholder};
+use super::super::slots::{HeaderSlot, NamedSlot, Placeholder};
 use super::super::value::Field;
+use super::hosts::overlap;
 use super::parse::{self, cookie_name, free_header, parameter_name, placeholder_text};
 use super::{Claim, Reading};
 
@@ -33,8 +34,23 @@ impl Reading<'_> {
 
     pub(super) fn take_basic(&mut self, table: &mut Table, from: Field, location: &Location, key: &str) {
         let halves = [("password", Half::Password), ("username", Half::Username)];
-        let credential = table.choice("as", &halves, self.out).map_or(Half::Password, |half| half.value);
-        let Some(other) = table.string("basic", self.out) else { return };
+        let credential = table.choice("as", &halves, self.out);
+        let other = match table.take("basic") {
+            Some(Item { value: Value::Boolean(true), .. }) => {
+                if let Some(Located { location, .. }) = credential {
+                    let message = "with `basic = true` the credential is the password";
+                    return self.error(&location, key, message, "leave `as` out, or write the other half as a text");
+                }
+                return self.header(AUTHORIZATION, Form::BasicOfClient, from, location, key);
+            }
+            Some(Item { value: Value::Boolean(false), location, .. }) => {
+                let help = "write the user name, or `true` where the client says it";
+                return self.error(&location, key, "`basic` cannot be `false`", help);
+            }
+            Some(item) => item.into_string(self.out),
+            None => None,
+        };
+        let (Some(other), credential) = (other, credential.map_or(Half::Password, |half| half.value)) else { return };
         if other.value.contains(':') && credential == Half::Password {
             let help = "a username has no colon; the credential is the password";
             return self.error(&other.location, key, format!("`{}` has a colon", other.value), help);
@@ -55,9 +71,21 @@ impl Reading<'_> {
         }
     }
 
+    /// `keep`: a header that is a slot at another host, and the client's own at these.
+    pub(super) fn take_keep(&mut self, table: &mut Table, location: &Location, key: &str) {
+        let Some(name) = table.parsed("keep", self.out, free_header) else { return };
+        if self.scope.is_none() {
+            let help = "write the hosts where the client's own may pass, as `hosts = [\"registry.example.com\"]`";
+            return self.error(location, key, "`keep` needs `hosts`", help);
+        }
+        if self.claim(Claim::Header(name.value.clone()), &name.location, key) {
+            self.kept.push((self.scope.clone(), name));
+        }
+    }
+
     pub(super) fn header(&mut self, name: HeaderName, form: Form, field: Field, location: &Location, key: &str) {
         if self.claim(Claim::Header(name.clone()), location, key) {
-            self.plan.headers.push(HeaderSlot { name, recipe: Arc::new(Recipe { field, form }) });
+            self.headers.push((self.scope.clone(), HeaderSlot { name, recipe: Arc::new(Recipe { field, form }) }));
         }
     }
 
@@ -67,8 +95,8 @@ impl Reading<'_> {
         let Some(name) = table.parsed(kind, self.out, parse) else { return };
         let claim = if is_query { Claim::Query } else { Claim::Cookie };
         if self.claim(claim(name.value.clone()), &name.location, key) {
-            let slots = if is_query { &mut self.plan.query } else { &mut self.plan.cookies };
-            slots.push(NamedSlot { name: name.value, field });
+            let slots = if is_query { &mut self.query } else { &mut self.cookies };
+            slots.push((self.scope.clone(), NamedSlot { name: name.value, field, fill: true }));
         }
     }
 
@@ -84,12 +112,16 @@ impl Reading<'_> {
         let Some(pattern) = table.string("path", self.out) else { return };
         match parse(&pattern.value) {
             Err(message) => self.error(&pattern.location, key, message, help),
-            Ok(slot) => match self.plan.paths.iter().find(|other| other.overlaps(&slot)) {
-                Some(other) => {
+            Ok(slot) => match self
+                .paths
+                .iter()
+                .find(|(hosts, other)| other.overlaps(&slot) && overlap(hosts.as_deref(), self.scope.as_deref()))
+            {
+                Some((_, other)) => {
                     let message = format!("`{}` and `{}` can be the same segment", slot.pattern, other.pattern);
                     self.error(&pattern.location, key, message, "keep one of them");
                 }
-                None => self.plan.paths.push(slot),
+                None => self.paths.push((self.scope.clone(), slot)),
             },
         }
     }
@@ -100,7 +132,7 @@ impl Reading<'_> {
         let Some(text) = table.parsed("placeholder", self.out, placeholder_text) else { return };
         let Located { value: text, location } = text;
         let nested = |other: &Placeholder| other.text.contains(&*text) || text.contains(&*other.text);
-        if let Some(at) = self.plan.placeholders.iter().position(nested) {
+        if let Some(at) = self.placeholders.iter().position(|(_, other)| nested(other)) {
             let first = self.texts.get(at).map(ToString::to_string).unwrap_or_default();
             let message = format!("`{text}` and the placeholder at {first} are not distinct");
             return self.error(&location, key, message, "no placeholder may contain another");
@@ -115,7 +147,7 @@ impl Reading<'_> {
         }
         self.limit(limit, placeholder.body, key);
         self.texts.push(location);
-        self.plan.placeholders.push(placeholder);
+        self.placeholders.push((self.scope.clone(), placeholder));
     }
 
     fn place(&mut self, place: Located<String>, placeholder: &mut Placeholder, key: &str) {
@@ -160,7 +192,7 @@ impl Reading<'_> {
             }
         }
         if in_body {
-            self.plan.body_limit = self.plan.body_limit.max(usize::try_from(bytes).unwrap_or(usize::MAX));
+            self.body_limit = self.body_limit.max(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
     }
 }

@@ -380,7 +380,7 @@ fn what_the_client_presents_in_a_slot() {
         let (head, _) = head(request);
         let plan = plan(settings);
         let found: Vec<String> =
-            plan.presented_tokens(&head).map(|token| String::from_utf8(token.into_owned()).unwrap()).collect();
+            plan.presented_tokens(&api(), &head).map(|token| String::from_utf8(token.into_owned()).unwrap()).collect();
         assert_eq!(found, expected, "{settings}\n{request}");
     };
     let bearer = "inject = \"bearer\"";

@@ -98,7 +98,7 @@ proptest! {
         for settings in ["inject = \"bearer\"", "inject = [{ basic = \"user\" }]", "inject = [{ query = \"k\" }]"] {
             let plan = plan(settings);
             let (_, _, head, _) = send_with(lease(), &plan, "GET https://api.test/").unwrap().into_parts();
-            let read: Vec<_> = plan.presented_tokens(&head).map(|token| token.into_owned()).collect();
+            let read: Vec<_> = plan.presented_tokens(&api(), &head).map(|token| token.into_owned()).collect();
             prop_assert_eq!(read, [value.clone().into_bytes()], "{}", settings);
         }
         let sent = send_with(lease(), &plan("inject = [{ basic = \"user\" }]"), "GET https://api.test/").unwrap();
@@ -147,7 +147,7 @@ proptest! {
         let path = head.uri.path_and_query().unwrap().as_str();
         prop_assume!(POLICY.canonicalize(Scheme::Https, authority, path).is_ok());
         let grant = grant(&head.method, &head.uri);
-        let _ = plan.presented_tokens(&head).count();
+        let _ = plan.presented_tokens(&api(), &head).count();
         let _ = inject(grant, Some(Arc::new(lease())), &plan, head, Some(body.into()));
     }
 }

@@ -116,6 +116,42 @@ fn mistakes() {
             "1:10",
             &["holds a placeholder"],
         ),
+        ("inject = { bearer = true, hosts = [] }", "1:10", &["the list of hosts is empty"]),
+        (
+            "inject = { bearer = true, hosts = [\"apu.test\"] }",
+            "1:36",
+            &["`apu.test` is no host of the service", "did you mean `api.test`?"],
+        ),
+        ("inject = { bearer = true, hosts = [\"api.test:8443\"] }", "1:36", &["is no host of the service"]),
+        ("inject = { bearer = true, hosts = [\"other.example\"] }", "1:36", &["it has `api.test`, `elsewhere.test`"]),
+        ("inject = { bearer = true, hosts = [\"https://api.test\"] }", "1:36", &["write a host without scheme"]),
+        ("inject = { keep = \"authorization\" }", "1:10", &["`keep` needs `hosts`"]),
+        (
+            "inject = [\"bearer\", { keep = \"authorization\", hosts = [\"api.test\"] }]",
+            "1:30",
+            &["`authorization` is filled twice, first at claviger.toml:1:11"],
+        ),
+        (
+            "inject = [\"bearer\", { keep = \"x-token\", hosts = [\"api.test\"] }]",
+            "1:30",
+            &["`x-token` passes as it is"],
+        ),
+        (
+            "strip = [\"x-a\"]\ninject = { keep = \"x-a\", hosts = [\"api.test\"] }",
+            "2:19",
+            &["`x-a` is stripped at every host"],
+        ),
+        (
+            "inject = [{ bearer = true, hosts = [\"a.wide.test\"] }, { basic = \"u\", hosts = [\"*.wide.test\"] }]",
+            "1:55",
+            &["`authorization` is filled twice"],
+        ),
+        ("inject = { basic = false }", "1:20", &["`basic` cannot be `false`"]),
+        ("inject = { basic = true, as = \"username\" }", "1:31", &["the credential is the password"]),
+        ("inject = { basic = 1 }", "1:20", &["expected a string"]),
+        ("strip = [\"query:\"]", "1:10", &["is not the name of a parameter", "`query:NAME`"]),
+        ("strip = [\"cookie:a b\"]", "1:10", &["is not the name of a cookie"]),
+        ("strip = [\"body:a\"]", "1:10", &["`body:a` is not the name of a header"]),
     ] {
         refused(settings, place, words);
     }
