@@ -2,6 +2,7 @@
 //! longer allows, are ended although nobody polls them.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -120,7 +121,7 @@ impl Exchange {
     pub(crate) async fn while_allowed<T>(
         &self,
         core: &Core,
-        part: impl Future<Output = Result<T, Refusal>>,
+        part: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     ) -> Result<T, Refusal> {
         // Made before the look, so that no end between the two is missed.
         let ended = self.ended.notified();

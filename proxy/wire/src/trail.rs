@@ -1,5 +1,6 @@
 //! What one request leaves behind: its two records, its metrics, and the answer if it is refused.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
@@ -388,7 +389,10 @@ impl Ending {
     }
 
     /// Does a part of the exchange, unless it is or becomes over.
-    pub(crate) async fn while_allowed<T>(&self, part: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    pub(crate) async fn while_allowed<T>(
+        &self,
+        part: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
+    ) -> Result<T, Refusal> {
         match &self.exchange {
             Some(exchange) => exchange.while_allowed(&self.core, part).await,
             None => part.await,

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,23 +128,26 @@ impl Pool {
         };
         let key = Key { transport: service.transport.id, authority: grant.target().authority().clone() };
         let mut request = Request::from_parts(parts, body);
-        let work = async {
-            loop {
-                let (mut connection, reused) = match self.take(&key).await {
-                    Some(connection) => (connection, true),
-                    None => (self.connect(&key, service, limits).await?, false),
-                };
-                connection.shape(&mut request, &grant);
-                match connection.send(request).await {
-                    Ok(response) => return Ok((response, connection.lend(self, key, sent))),
-                    Err(mut error) => match error.take_message().filter(|_| reused) {
-                        Some(unsent) => request = unsent,
-                        None => return Err(broken(&error.into_error())),
-                    },
+        let (response, lent) = {
+            let work = std::pin::pin!(async {
+                loop {
+                    let (mut connection, reused) = match self.take(&key).await {
+                        Some(connection) => (connection, true),
+                        // Boxed: most requests find a connection, and keep no room for the way to one.
+                        None => (Box::pin(self.connect(&key, service, limits)).await?, false),
+                    };
+                    connection.shape(&mut request, &grant);
+                    match connection.send(request).await {
+                        Ok(response) => return Ok((response, connection.lend(self, key, sent))),
+                        Err(mut error) => match error.take_message().filter(|_| reused) {
+                            Some(unsent) => request = unsent,
+                            None => return Err(broken(&error.into_error())),
+                        },
+                    }
                 }
-            }
+            });
+            while_moving(work, service.response_timeout, sent).await?
         };
-        let (response, lent) = while_moving(work, service.response_timeout, sent).await?;
         Ok(Answered { response, grant, lease, lent })
     }
 
@@ -346,11 +350,10 @@ impl Connection {
 
 /// Waits for the head of the answer, as long as the request's body still moves.
 async fn while_moving<T>(
-    work: impl Future<Output = Result<T, Refusal>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     limit: Duration,
     sent: &Sent,
 ) -> Result<T, Refusal> {
-    let mut work = std::pin::pin!(work);
     loop {
         let before = sent.bytes.get();
         match tokio::time::timeout(limit, work.as_mut()).await {
