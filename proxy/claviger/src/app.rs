@@ -1,44 +1,39 @@
 //! The composition root: the only place where the parts are joined.
 
+mod serving;
+mod session;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use claviger_contract::event::{Event, SystemEvent};
+use claviger_contract::event::Event;
 use claviger_contract::{Clock, EventSink, SystemClock};
-use claviger_ledger::Ledger;
-use claviger_policy::document::{Diagnostics, Severity};
-use claviger_wire::{Bind, Metrics, ReqwestOutbound, Resolver, Server, ServerEnv};
+use claviger_policy::document::Diagnostics;
+use claviger_wire::{Bind, ReqwestOutbound, Resolver, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Finding, Listening, Reloaded};
-use crate::command::{Failure, report};
-use crate::config::{self, AtStart, Compiled, Draft, Env, Files, Load, Source, Standing};
+use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Listening, Reloaded};
+use crate::command::Failure;
+use crate::config::{self, Compiled, Draft, Env, Files, Source, Standing};
 use crate::delegation::{Change, Delegation};
-use crate::observe::Counted;
-use crate::watch::Watcher;
-use crate::{console, interception, os, state};
+use crate::{console, os};
 
-/// A running proxy.
+pub(crate) use self::serving::SessionParts;
+use self::serving::{Plan, Serving, refused_by};
+pub(crate) use self::session::Session;
+
+/// A running proxy that many workloads share.
 pub(crate) struct App {
-    source: Source,
-    env: Env,
-    at_start: AtStart,
-    delegation: Delegation,
-    ledger: Arc<Ledger>,
-    server: Server,
-    attestors: claviger_identity::Attestors,
+    serving: Serving,
     complaints: Vec<(Arc<str>, String)>,
-    watcher: Watcher,
     signals: Signals,
     /// What the admin doors look at, and what they ask of this loop.
     desk: Arc<Desk>,
     doors: Doors,
     asks: mpsc::Receiver<Ask>,
-    /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
-    control: tokio::runtime::Runtime,
 }
 
 /// How often the attestors are asked how they do.
@@ -99,13 +94,13 @@ fn first_draft(
     found: &mut Diagnostics,
 ) -> Result<(Files, Draft), Failure> {
     let mut said = Diagnostics::default();
-    let Some(files) = config::files_of(source, found) else { return Err(refused(found)) };
-    let Some(draft) = config::draft(&files, &mut said) else { return Err(refused(found)) };
+    let Some(files) = config::files_of(source, found) else { return Err(refused_by(found)) };
+    let Some(draft) = config::draft(&files, &mut said) else { return Err(refused_by(found)) };
     if found.has_errors() || said.has_errors() {
         // Compiled all the same, for the errors of all parts to be shown together.
         found.append(said);
         let _ = draft.compile(&idle_env(control)?, 1, no_interception, None, found);
-        return Err(refused(found));
+        return Err(refused_by(found));
     }
     Ok((files, draft))
 }
@@ -124,89 +119,41 @@ impl App {
         os::raise_file_limit();
         let control = control_runtime()?;
         let signals = Signals::listen(&control)?;
-        let mut found = Diagnostics::default();
-        let (files, draft) = first_draft(&control, &source, &mut found)?;
         let cores = cores.unwrap_or_else(os::cores).max(1);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger =
-            Ledger::start(draft.ledger.clone(), clock.clone(), cores).map_err(|error| Failure::with_causes(&error))?;
-        let registry = prometheus::Registry::new();
-        let counted = Counted::new(ledger.clone(), &registry).map_err(unregistered)?;
-        let env = Env { events: counted, clock, ..idle_env(&control)? };
-        let at_start = AtStart::of(&draft);
-        let state_dir = draft.state_dir.clone();
-        let doors = Doors { bind: draft.admin.bind.clone(), socket: draft.admin.socket.clone() };
-        // Before anything is served: what is suspended stays so.
-        let state = state::start(&control, &state_dir, &env, &registry)?;
-        let make_root = || interception::load_or_create(&state_dir);
-        let mut delegation = Delegation::new(&registry).map_err(unregistered)?;
-        let load = Load { env: &env, number: 1, interception: &make_root, previous: None, at_start: None };
-        let Some((compiled, standing)) = delegation.compile(&files, &load, &mut found) else {
-            return Err(refused(&found));
-        };
-        found.sort();
-        console::diagnostics(&found);
-        if let Some(folder) = ca_dir {
-            make_root().and_then(|_| interception::publish(&state_dir, folder)).map_err(Failure::Other)?;
-        }
-        compiled.attestors.start(None);
-        let metrics = Metrics::new(&registry).map_err(unregistered)?;
-        let server = Server::start(ServerEnv {
-            generation: compiled.generation,
-            ledger: ledger.clone(),
-            clock: env.clock.clone(),
-            resolver: Resolver::new(),
-            metrics,
-            suspended: state.suspended().clone(),
-            cores,
-            adopted: Vec::new(),
-            refused: None,
-        })
-        .map_err(|error| Failure::Other(error.to_string()))?;
-        let changes = delegation.take_up(standing);
-        state.attach(server.view());
-        control.spawn(state.clone().watch());
-        let facts = facts(&server, &delegation);
-        let (desk, asks) = Desk::new(&env, ledger.clone(), registry, state, server.view(), (compiled.access, facts));
-        admin::open(&control, &doors, &desk)?;
-        let mut watcher = Watcher::new();
-        watcher.watch(source.watched(compiled.watched), compiled.patterns);
-        for (name, bind) in server.addresses() {
+        let (serving, started) = Serving::start(control, Plan { source, cores, ca_dir, session: None })?;
+        let (bind, socket) = started.admin;
+        let doors = Doors { bind, socket };
+        let facts = facts(&serving.server, &serving.delegation);
+        let (desk, asks) = Desk::new(
+            &serving.env,
+            serving.ledger.clone(),
+            started.registry,
+            serving.state.clone(),
+            serving.server.view(),
+            (started.access, facts),
+        );
+        admin::open(&serving.control, &doors, &desk)?;
+        for (name, bind) in serving.server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }
-        let app = Self {
-            source,
-            env,
-            at_start,
-            delegation,
-            ledger,
-            server,
-            attestors: compiled.attestors,
-            complaints: Vec::new(),
-            watcher,
-            signals,
-            desk,
-            doors,
-            asks,
-            control,
-        };
-        app.say_ready(changes);
+        let app = Self { serving, complaints: Vec::new(), signals, desk, doors, asks };
+        app.say_ready(started.changes);
         Ok(app)
     }
 
     fn say_ready(&self, changes: Vec<Change>) {
-        self.record("started", None, None);
-        self.record_changes(changes);
-        self.tell_unenforced();
+        self.serving.record("started", None, None);
+        self.serving.record_changes(changes);
+        self.serving.tell_unenforced();
         console::note("ready");
         os::tell_manager("READY=1");
     }
 
     /// Runs until SIGTERM or SIGINT; SIGHUP and changed files reload.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        let handle = self.control.handle().clone();
+        let handle = self.serving.control.handle().clone();
         loop {
-            let (watcher, signals, asks) = (&mut self.watcher, &mut self.signals, &mut self.asks);
+            let (watcher, signals, asks) = (&mut self.serving.watcher, &mut self.signals, &mut self.asks);
             let next = handle.block_on(async {
                 tokio::select! {
                     _ = signals.hangup.recv() => Next::Reload,
@@ -235,8 +182,9 @@ impl App {
 
     /// As [`reload`](Self::reload), of files that were found changed, and only of what they settled to.
     fn take_up_changes(&mut self) {
-        let (compiled, found) = self.compile_next();
-        if self.watcher.is_settled() {
+        os::tell_manager("RELOADING=1");
+        let (compiled, found) = self.serving.compile_next();
+        if self.serving.watcher.is_settled() {
             self.put_in_force(compiled, found, None);
         } else {
             // Somebody is at them still: the watcher tells of it again.
@@ -246,83 +194,30 @@ impl App {
 
     /// Puts the file as it is now in force, or says why not; the running generation then stays.
     fn reload(&mut self, actor: Option<Arc<str>>) -> Reloaded {
-        self.watcher.mark();
-        let (compiled, found) = self.compile_next();
+        os::tell_manager("RELOADING=1");
+        self.serving.watcher.mark();
+        let (compiled, found) = self.serving.compile_next();
         self.put_in_force(compiled, found, actor)
     }
 
-    /// Compiles the next generation of the files as they are now.
-    fn compile_next(&self) -> (Option<(Compiled, Standing)>, Diagnostics) {
-        os::tell_manager("RELOADING=1");
-        let mut found = Diagnostics::default();
-        let previous = self.server.generation();
-        let compiled = config::files_of(&self.source, &mut found).filter(|_| !found.has_errors()).and_then(|files| {
-            let make_root = || interception::load_or_create(self.at_start.state_dir());
-            let (number, at_start) = (previous.number + 1, Some(&self.at_start));
-            let load = Load { env: &self.env, number, interception: &make_root, previous: Some(&previous), at_start };
-            self.delegation.compile(&files, &load, &mut found)
-        });
-        (compiled, found)
-    }
-
-    /// Puts a generation in force, or says why there is none.
     fn put_in_force(
         &mut self,
         compiled: Option<(Compiled, Standing)>,
-        mut found: Diagnostics,
+        found: Diagnostics,
         actor: Option<Arc<str>>,
     ) -> Reloaded {
-        let before = self.server.generation().number;
-        found.sort();
-        console::diagnostics(&found);
-        let mut changes = Vec::new();
-        let refusal = match compiled {
-            Some((compiled, standing)) => match self.server.replace(compiled.generation) {
-                Ok(()) => {
-                    compiled.attestors.start(Some(&self.attestors));
-                    self.attestors = compiled.attestors;
-                    changes = self.delegation.take_up(standing);
-                    self.take_up(compiled.access);
-                    self.watcher.watch(self.source.watched(compiled.watched), compiled.patterns);
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            },
-            None => Some(first_error(&found)),
-        };
-        let by = actor.as_ref().map_or_else(String::new, |actor| format!(", asked for by {actor}"));
-        match &refusal {
-            None => {
-                self.record("generation_loaded", actor, None);
-                self.tell_unenforced();
-                console::note(&format!("generation {} is in force{by}", self.server.generation().number));
-            }
-            Some(why) => {
-                console::note(&format!("the configuration was not reloaded{by}, generation {before} stays: {why}"));
-                self.record("generation_refused", actor, Some(why.clone()));
-            }
-        }
-        self.record_changes(changes);
+        let desk = &self.desk;
+        let reloaded = self.serving.put_in_force(compiled, found, actor, |serving: &Serving, access: Access| {
+            desk.access.store(Arc::new(access));
+            desk.facts.store(Arc::new(facts(&serving.server, &serving.delegation)));
+        });
         os::tell_manager("READY=1");
-        Reloaded {
-            outcome: if refusal.is_none() { "loaded" } else { "refused" }.to_owned(),
-            generation: self.server.generation().number,
-            why: refusal,
-            diagnostics: found.iter().map(Finding::from).collect(),
-        }
-    }
-
-    /// What of a new generation is not the data plane's.
-    fn take_up(&self, access: Access) {
-        self.desk.access.store(Arc::new(access));
-        self.desk.facts.store(Arc::new(facts(&self.server, &self.delegation)));
-        // Credentials that were read anew are suspended as before.
-        self.desk.state.drop_leases();
+        reloaded
     }
 
     /// Says what attestors complain about, once: a broken bundle, an issuer that does not answer.
     fn tell_health(&mut self) {
-        let now = self.attestors.health();
+        let now = self.serving.attestors.health();
         for (attestor, complaint) in now.iter().filter(|one| !self.complaints.contains(one)) {
             console::note(&format!("attestor `{attestor}`: {complaint}"));
         }
@@ -337,47 +232,10 @@ impl App {
         // Who asks for a reload from now on is told that it is too late; suspending goes on to the end.
         self.asks.close();
         while self.asks.try_recv().is_ok() {}
-        self.record("draining", None, None);
         console::note("draining");
         os::tell_manager("STOPPING=1");
-        self.server.drain();
-        admin::close(&self.control, &self.doors, &self.desk);
-        self.ledger.emit(Event::System(SystemEvent {
-            at_ms: self.env.clock.now_ms(),
-            kind: "stopped",
-            generation: None,
-            configuration: None,
-            actor: None,
-            detail: None,
-        }));
-        self.ledger.shutdown();
-        // A mint in flight has nobody left to wait for it.
-        self.control.shutdown_timeout(Duration::from_millis(200));
-    }
-
-    /// Says where denials are not applied: nobody should find that out by surprise.
-    fn tell_unenforced(&self) {
-        for name in self.server.generation().unenforced() {
-            console::note(&format!(
-                "listener `{name}` does not enforce policy: what would be refused passes, and is recorded"
-            ));
-        }
-    }
-
-    fn record_changes(&self, changes: Vec<Change>) {
-        changes.into_iter().for_each(|change| self.record(change.kind, None, Some(change.detail)));
-    }
-
-    fn record(&self, kind: &'static str, actor: Option<Arc<str>>, detail: Option<String>) {
-        let generation = self.server.generation();
-        self.ledger.emit(Event::System(SystemEvent {
-            at_ms: self.env.clock.now_ms(),
-            kind,
-            generation: Some(generation.number),
-            configuration: Some(generation.configuration.clone()),
-            actor,
-            detail: detail.map(Into::into),
-        }));
+        let (doors, desk) = (self.doors, self.desk);
+        self.serving.stop(|control| admin::close(control, &doors, &desk));
     }
 }
 
@@ -389,24 +247,6 @@ fn unregistered(error: prometheus::Error) -> Failure {
 fn facts(server: &Server, delegation: &Delegation) -> Facts {
     let listening = |(name, bind): (Arc<str>, Bind)| Listening { name: name.to_string(), bind: bind.to_string() };
     Facts { listeners: server.addresses().into_iter().map(listening).collect(), teams: delegation.facts() }
-}
-
-/// The first error with its place, for the record; all of them are printed.
-fn first_error(found: &Diagnostics) -> String {
-    let errors = || found.iter().filter(|one| one.severity == Severity::Error);
-    // What is wrong with a team's files refuses nothing.
-    let first = errors().find(|one| one.team.is_none()).or_else(|| errors().next());
-    first.map_or_else(String::new, |first| match &first.location {
-        Some(place) => format!("{place}: {}", first.message),
-        None => first.message.clone(),
-    })
-}
-
-fn refused(found: &Diagnostics) -> Failure {
-    match report(found) {
-        Err(failure) => failure,
-        Ok(()) => Failure::Other("the configuration could not be read".to_owned()),
-    }
 }
 
 /// For commands that intercept nothing: a root that exists only in memory.

@@ -18,6 +18,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program without its secrets: it reaches its services through a proxy of its own
     Exec(command::exec::ExecArgs),
+    #[command(hide = true)]
+    ExecJanitor(command::exec::janitor::JanitorArgs),
     /// Look at this project and write a configuration for it
     Init(command::init::InitArgs),
     /// Say why something does not work: one line for each thing that is looked at

@@ -39,7 +39,9 @@ use crate::admin::{Access, AdminSettings};
 use crate::analyze::Surface;
 
 pub(crate) use at_start::AtStart;
-pub(crate) use discover::{Source, default_state_dir, discover, in_project, project_file};
+pub(crate) use discover::{
+    Source, default_state_dir, discover, in_project, project_file, session_ledger, session_ledgers,
+};
 pub(crate) use effective::{Effective, Leaf};
 pub(crate) use files::{Files, More, TeamFiles, files};
 pub(crate) use format::format;
@@ -219,7 +221,10 @@ impl Draft {
         previous: Option<&Generation>,
         out: &mut Diagnostics,
     ) -> Option<Compiled> {
-        let limits = Limits::take(&mut self.root, out);
+        let mut limits = Limits::take(&mut self.root, out);
+        if env.session.is_some() {
+            limits.drain_timeout = limits.drain_timeout.min(session::DRAIN);
+        }
         let listener_settings = take_listeners(&mut self.root, &self.admin, out);
         let AdminSettings { remote, roles, .. } = self.admin;
         let (services, shorthands) = services::take(&mut self.root, out);
@@ -375,6 +380,11 @@ impl Draft {
             tables.into_iter().map(|(name, _)| name.value).collect()
         };
         (names("service"), names("credential"))
+    }
+
+    /// The files that it was read from.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The ledger's file, if it writes one.

@@ -23,6 +23,18 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "claviger: {text}");
 }
 
+/// A word beside the output of a command that has the terminal, perhaps in raw mode: lines begin at the left anyway.
+pub(crate) fn aside(text: &str) {
+    use std::io::IsTerminal;
+    let text = visible(text);
+    let stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr.lock(), "\r{}\r\n", text.replace('\n', "\r\n"));
+    } else {
+        let _ = writeln!(stderr.lock(), "{text}");
+    }
+}
+
 /// Why a command failed.
 pub(crate) fn failure(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

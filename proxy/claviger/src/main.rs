@@ -34,6 +34,7 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Exec(args) => command::exec::run(&args),
+        Command::ExecJanitor(args) => command::exec::janitor::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Doctor(args) => command::doctor::run(&args),
         Command::Trust(args) => command::trust::run(&args),

@@ -343,7 +343,7 @@ fn where_the_configuration_is_found() {
         assert_eq!(code, 2, "{args:?}");
         let expected = format!(
             "claviger: no configuration found: neither --config nor $CLAVIGER_CONFIG is set, and `{home}` does not exist\n  \
-             help: `claviger quickstart` shows a working one, config.example.toml has every key\n"
+             help: `claviger init` writes one for this project, `claviger quickstart` shows a working one, config.example.toml has every key\n"
         );
         assert_eq!(said, expected, "{args:?}");
     }

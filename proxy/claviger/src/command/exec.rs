@@ -1,20 +1,33 @@
-//! `claviger exec`
-
-#![allow(dead_code, reason = "the seam stands before what uses it")]
+//! `claviger exec`: a command that has no secrets, behind a proxy of its own.
+//!
+//! The proxy runs in this process, the command is its child. Both are gone when the command ends, and so is everything
+//! that was made for them, except the ledger.
 
 pub(crate) mod child;
+mod denials;
+pub(crate) mod folder;
+#[allow(dead_code, reason = "a session through a gateway is joined later")]
 pub(crate) mod gateway;
+pub(crate) mod janitor;
 pub(crate) mod sandbox;
+mod serve;
+mod supervise;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use claviger_wire::Unmatched;
 
+use self::child::{Launch, SpawnError};
+use self::denials::{Denials, NextCommand};
+use self::janitor::Janitor;
+use self::serve::Begun;
 use crate::cli::ConfigArgs;
-use crate::command::{Done, Failure};
+use crate::command::{Done, Failure, configuration};
+use crate::{console, environment};
 
-/// Runs CMD behind a proxy of its own: without secrets, as a workload of the configuration.
+/// Runs CMD behind a proxy of its own: without secrets, as a workload of the configuration
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
@@ -25,12 +38,15 @@ pub(crate) struct ExecArgs {
     /// What is said of the command: the attribute `exec.KEY` of its principal
     #[arg(long = "attr", value_name = "KEY=VALUE")]
     pub(crate) attributes: Vec<String>,
-    /// Only these services [default: all]
+    /// Only this service; may be repeated [default: all]
     #[arg(long = "service", value_name = "NAME")]
     pub(crate) services: Vec<String>,
     /// Leave this variable as it is, though it holds a secret
     #[arg(long, value_name = "NAME")]
     pub(crate) pass_env: Vec<String>,
+    /// Hosts that no service names: refused, or passed untouched and recorded
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) unmatched: UnmatchedArg,
     /// Do not tell on stderr what was refused
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -41,7 +57,124 @@ pub(crate) struct ExecArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-pub(crate) fn run(_args: &ExecArgs) -> Done {
-    let _: Option<PathBuf> = None;
-    Err(Failure::Other("not there yet".to_owned()))
+/// `--unmatched`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnmatchedArg {
+    #[default]
+    Refuse,
+    Tunnel,
+}
+
+impl From<UnmatchedArg> for Unmatched {
+    fn from(arg: UnmatchedArg) -> Self {
+        match arg {
+            UnmatchedArg::Refuse => Self::Refuse,
+            UnmatchedArg::Tunnel => Self::Tunnel,
+        }
+    }
+}
+
+/// What `exec` itself ends with where the command never ran, so that it is not taken for the command's own: as `env`,
+/// `timeout` and `nice` do.
+const OWN_FAILURE: u8 = 125;
+
+pub(crate) fn run(args: &ExecArgs) -> Done {
+    let code = execute(args).unwrap_or_else(|failure| {
+        console::failure(&failure.to_string());
+        OWN_FAILURE
+    });
+    Ok(ExitCode::from(code))
+}
+
+fn execute(args: &ExecArgs) -> Result<u8, Failure> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Err(Failure::Call("there is no command: `claviger exec -- CMD`".to_owned()));
+    };
+    let source = configuration(&args.config)?;
+    let failed = |what: &'static str| move |error: std::io::Error| Failure::doing(what)(&error);
+    let signals = supervise::Signals::take().map_err(failed("take signals"))?;
+    let folder = serve::folder()?;
+    let mut janitor = Janitor::start(folder.path()).map_err(failed("start the session's janitor"))?;
+    let next = NextCommand { config: config_option(&args.config), is_here: true };
+    let denials = Denials::start(next, args.quiet).map_err(failed("start the session"))?;
+    let Begun { session, mut place, endpoint } = serve::begin(args, source, &folder, denials.teller())?;
+    let made = environment::make(&endpoint, &|name| std::env::var_os(name))
+        .map_err(failed("write the files of the session"))?;
+    session.attend(&mut place, args.quiet);
+    let launch = Launch {
+        program: program.clone(),
+        arguments: arguments.to_vec(),
+        environment: complete(made, std::env::vars_os()),
+    };
+    let code = match place.spawn(&launch) {
+        Ok(child) => {
+            janitor.look_after(child.id());
+            let ended = supervise::supervise(signals, &child).map_err(failed("look after the command"))?;
+            // A thread that waits for it has nothing but this to tell.
+            session.run(async { ended.await.unwrap_or(OWN_FAILURE) })
+        }
+        Err(error) => {
+            session.run(std::future::ready(()));
+            tell_unspawned(&error);
+            error.exit_code()
+        }
+    };
+    denials.finish();
+    drop(folder);
+    janitor.dismiss();
+    Ok(code)
+}
+
+fn tell_unspawned(error: &SpawnError) {
+    console::failure(&format!("claviger: {error}"));
+}
+
+/// The caller's environment with what differs.
+fn complete(
+    made: environment::Environment,
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let environment::Environment { set, remove } = made;
+    let is_ours = |name: &OsString| name.to_str().is_some_and(|name| set.contains_key(name) || remove.contains(name));
+    let mut all: Vec<(OsString, OsString)> = inherited.filter(|(name, _)| !is_ours(name)).collect();
+    all.extend(set.into_iter().map(|(name, value)| (name.into(), value)));
+    all
+}
+
+/// ` --config FILE` as a shell takes it, if there was one.
+fn config_option(args: &ConfigArgs) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+' | ':' | '@' | '%');
+    match args.config.as_ref().map(|file| file.display().to_string()) {
+        None => String::new(),
+        Some(file) if file.chars().all(is_plain) && !file.is_empty() => format!(" --config {file}"),
+        Some(file) => format!(" --config '{}'", file.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_names_the_same_file() {
+        for (file, expected) in [
+            (None, ""),
+            (Some("a/claviger.toml"), " --config a/claviger.toml"),
+            (Some("my file.toml"), " --config 'my file.toml'"),
+            (Some("it's.toml"), r" --config 'it'\''s.toml'"),
+        ] {
+            assert_eq!(config_option(&ConfigArgs { config: file.map(Into::into) }), expected);
+        }
+    }
+
+    #[test]
+    fn what_differs_replaces_and_removes() {
+        let mut made = environment::Environment::default();
+        made.set.insert("A".to_owned(), "new".into());
+        made.remove.insert("B".to_owned());
+        let inherited = [("A", "old"), ("B", "secret"), ("C", "same")];
+        let all = complete(made, inherited.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let expected: [(OsString, OsString); 2] = [("C".into(), "same".into()), ("A".into(), "new".into())];
+        assert_eq!(all, expected);
+    }
 }

@@ -14,7 +14,8 @@ const REPOSITORY: [&str; 3] = [".git", ".hg", ".jj"];
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no configuration found: neither --config nor $CLAVIGER_CONFIG is set, and `{}` does not exist\n  \
-     help: `claviger quickstart` shows a working one, config.example.toml has every key", .0.display()
+     help: `claviger init` writes one for this project, `claviger quickstart` shows a working one, config.example.toml \
+     has every key", .0.display()
 )]
 pub(crate) struct Missing(PathBuf);
 
@@ -95,6 +96,21 @@ pub(crate) fn project_file(found: &Path) -> Source {
     // In the working folder it is called as users call it.
     let path = short.filter(|short| short.components().count() == 1).unwrap_or_else(|| canonical.clone());
     Source { path, project: Some(Project::new(canonical)) }
+}
+
+/// The file of one of the ledgers that sessions of `claviger exec` write, of the configuration whose ledger is `path`.
+pub(crate) fn session_ledger(path: &Path, number: usize) -> PathBuf {
+    path.with_file_name("exec").join(format!("{number}.jsonl"))
+}
+
+/// All ledgers of sessions that there are, in the order of their numbers.
+pub(crate) fn session_ledgers(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(path.with_file_name("exec")) else { return Vec::new() };
+    let number = |file: &PathBuf| file.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse::<usize>().ok();
+    let mut all: Vec<(usize, PathBuf)> =
+        entries.flatten().map(|entry| entry.path()).filter_map(|file| Some((number(&file)?, file))).collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, file)| file).collect()
 }
 
 /// `claviger` in the XDG state folder.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use claviger_contract::Clock;
 use claviger_credential::Credentials;
@@ -18,6 +19,9 @@ use crate::environment::ClientService;
 /// The names of a session's listeners, as its records have them.
 pub(crate) const FORWARD: &str = "exec";
 pub(crate) const GATEWAY: &str = "exec-gateway";
+
+/// When the command has ended, what its descendants still have under way is cut off after this time.
+pub(super) const DRAIN: Duration = Duration::from_millis(200);
 
 /// What a session was started with.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub(crate) struct SessionAsk {
 }
 
 /// What a session's command is to be told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SessionFacts {
     /// The services that it may use.
     pub(crate) services: Vec<ClientService>,
