@@ -13,6 +13,6 @@ mod restrict;
 pub(crate) use channel::Channel;
 pub(crate) use cover::{Cover, Covers};
 pub(crate) use inherited::{adopt, leave_the_outside};
-pub(crate) use namespace::{drop_powers, enter, ids, map_as_parent, map_self};
+pub(crate) use namespace::{drop_powers, enter, ids, join, map_as_parent, map_self};
 pub(crate) use network::bring_up;
 pub(crate) use restrict::{FileRules, landlock_abi, leave_keyring, refuse_calls, restrict};

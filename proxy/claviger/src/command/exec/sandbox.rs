@@ -17,11 +17,13 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
-pub(crate) mod stage;
+mod relay;
 #[cfg(target_os = "linux")]
-pub(crate) mod witness;
+pub(crate) mod stage;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
+#[cfg(target_os = "linux")]
+pub(crate) mod witness;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::process::{Pid, getegid, geteuid};
@@ -13,6 +14,12 @@ pub(crate) fn enter() -> io::Result<()> {
     let all = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
     // SAFETY: the table of descriptors is not unshared, which is the one thing that could be unsafe.
     Ok(unsafe { rustix::thread::unshare_unsafe(all) }?)
+}
+
+/// Moves this process into a namespace that somebody else made: into one of users first, then into what that one owns.
+pub(crate) fn join(namespace: &std::os::fd::OwnedFd) -> io::Result<()> {
+    let any = rustix::thread::ThreadNameSpaceType::empty();
+    Ok(rustix::thread::move_into_thread_name_spaces(namespace.as_fd(), any)?)
 }
 
 /// The caller's own ids, and no others (user_namespaces(7)): all that an ordinary user may ask for. Called before

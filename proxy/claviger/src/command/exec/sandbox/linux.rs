@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use claviger_contract::{Clock, EventSink};
 use tokio::runtime::Handle;
 
 use super::hidden::{self, Caller, Hidden, Wishes};
-use super::plan::{Brought, Mapped, Order, Plan, Report, STAGE};
+use super::plan::{Brought, Failed, Mapped, Order, Plan, Report, STAGE};
+use super::relay::{self, Doorman};
 use super::witness::Witness;
 use super::{Mode, SandboxArgs, readable};
 use crate::command::Failure;
@@ -42,6 +44,9 @@ pub(crate) struct Sandbox {
     /// Ports of the session's listeners.
     ports: Vec<u16>,
     caught: Caught,
+    /// Of `--publish`, at the machine's loopback address.
+    published: Vec<(u16, TcpListener)>,
+    doorman: Option<Arc<Doorman>>,
 }
 
 /// A process that waits to become the command.
@@ -66,8 +71,18 @@ pub(super) struct Caught {
 impl Sandbox {
     /// Makes the sandbox that was asked for, with the sockets of the session in it; `None`: there is to be none.
     pub(crate) fn prepare(args: &SandboxArgs, around: &Surroundings) -> Result<Option<(Self, Sockets)>, Failure> {
+        // Beside this session's folder lie those of others.
+        let others = around.folder.parent().filter(|path| is_of_sessions(path)).map(Path::to_owned);
+        let others = others.as_ref();
         let wishes = Wishes {
-            hide: args.hide.iter().cloned().chain([around.state_dir.clone()]).filter(|path| path.exists()).collect(),
+            hide: args
+                .hide
+                .iter()
+                .chain([&around.state_dir])
+                .chain(others)
+                .filter(|path| path.exists())
+                .cloned()
+                .collect(),
             allow: args.allow_read.clone(),
             keep: vec![around.folder.clone()],
             fixed: around.configuration.clone(),
@@ -85,6 +100,8 @@ impl Sandbox {
             wishes,
             ports: vec![],
             caught: Caught::default(),
+            published: vec![],
+            doorman: None,
         };
         let sockets = if args.sandbox == Mode::Off { None } else { made.begin()? };
         let sockets = match sockets {
@@ -103,7 +120,9 @@ impl Sandbox {
             Ok((stage, brought, files)) => {
                 self.grade = Grade::Namespaces;
                 self.stage = Some(stage);
-                return self.caught.take(&brought, files).map(Some);
+                let sockets = self.caught.take(&brought, files)?;
+                self.publish()?;
+                return Ok(Some(sockets));
             }
             Err(why) => why,
         };
@@ -131,6 +150,20 @@ impl Sandbox {
         }
     }
 
+    /// Listens outside for what the command will serve inside.
+    fn publish(&mut self) -> Result<(), Failure> {
+        for port in &self.args.publish {
+            let bound = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, *port));
+            let bound = bound.map_err(|error| Failure::doing(&format!("publish port {port}"))(&error))?;
+            self.published.push((*port, bound));
+        }
+        if !self.published.is_empty() {
+            let doorman = Doorman::start(&self.caught.namespaces);
+            self.doorman = Some(doorman.map_err(|error| Failure::doing("publish a port")(&error))?);
+        }
+        Ok(())
+    }
+
     fn order(&self, namespaces: bool) -> Order {
         let local = self.args.local.iter().map(|one| one.port).collect();
         Order { namespaces, root: rustix::process::geteuid().is_root(), local }
@@ -140,7 +173,18 @@ impl Sandbox {
     /// Without namespaces nobody can be seen doing so.
     pub(crate) fn watch(&mut self, runtime: &Handle, events: Arc<dyn EventSink>, clock: Arc<dyn Clock>, quiet: bool) {
         if self.grade == Grade::Namespaces {
-            Witness(std::mem::take(&mut self.caught)).serve(runtime, events, clock, quiet);
+            let mut caught = std::mem::take(&mut self.caught);
+            for (port, listener) in std::mem::take(&mut caught.local) {
+                if let Some(wanted) = self.args.local.iter().find(|one| one.port == port) {
+                    relay::lead_out(runtime, listener, wanted.clone());
+                }
+            }
+            for (port, listener) in std::mem::take(&mut self.published) {
+                if let Some(doorman) = &self.doorman {
+                    relay::lead_in(runtime, listener, port, doorman);
+                }
+            }
+            Witness(caught).serve(runtime, events, clock, quiet);
         }
     }
 
@@ -204,6 +248,11 @@ impl Sandbox {
             console::note("the project is too large to find every .env file: `--hide` those in its deeper folders");
         }
     }
+}
+
+/// Whether a folder holds nothing but folders of sessions: by its name, since a session may also live in `/tmp` itself.
+fn is_of_sessions(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("claviger-exec"))
 }
 
 /// Everything that is covered by mounts.
@@ -278,6 +327,19 @@ impl Caught {
     }
 }
 
+/// Why there are no namespaces, in words that lead to what switched them off.
+fn reason(failed: &Failed) -> String {
+    let hint = match failed.errno {
+        Some(libc::ENOSPC) => "user namespaces are switched off: `sysctl user.max_user_namespaces`",
+        Some(libc::EPERM | libc::EACCES) => {
+            "user namespaces are not for this user: a container's seccomp profile, AppArmor, or `sysctl kernel.unprivileged_userns_clone`"
+        }
+        Some(libc::ENOSYS | libc::EINVAL) => "the kernel has no user namespaces",
+        _ => return format!("failed to {}: {}", failed.step, failed.why),
+    };
+    hint.to_owned()
+}
+
 impl Stage {
     /// Starts the process and has it make what it can; or says why it could not.
     fn start(order: Order) -> Result<(Self, Brought, Vec<OwnedFd>), String> {
@@ -285,6 +347,7 @@ impl Stage {
         let (channel, end) = Channel::pair().map_err(|error| failed("no socket pair", &error))?;
         // Nothing is inherited but the end of the channel: the environment comes with the plan.
         let child = Command::new("/proc/self/exe")
+            .arg0("claviger")
             .arg(STAGE)
             .arg(end.as_raw_fd().to_string())
             .env_clear()
@@ -312,7 +375,7 @@ impl Stage {
                     self.channel.send(&Mapped(mapped), &[]).map_err(lost)?;
                 }
                 Some((Report::Made(brought), files)) => return Ok((brought, files)),
-                Some((Report::Failed(failed), _)) => return Err(format!("failed to {}: {}", failed.step, failed.why)),
+                Some((Report::Failed(failed), _)) => return Err(reason(&failed)),
                 None => return Err("the stage ended".to_owned()),
             }
         }

@@ -10,8 +10,8 @@ use super::hidden::Caller;
 const LISTED: usize = 12;
 
 /// Parts of names of variables that tell of a secret.
-const TELLING: [&str; 12] =
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PWD", "CREDENTIAL", "AUTH", "PRIVATE", "DSN", "WEBHOOK", "_PAT"];
+const TELLING: [&str; 11] =
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PWD", "CREDENTIAL", "AUTH", "PRIVATE", "DSN", "WEBHOOK"];
 
 /// Names that hold one of these parts and no secret.
 const HARMLESS: [&str; 8] =

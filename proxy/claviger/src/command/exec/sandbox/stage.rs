@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use super::plan::{Brought, Failed, Mapped, Order, Plan, Report, STAGE};
+use super::relay::{self, DOORMAN};
 use crate::os::sandbox as kernel;
 use crate::os::sandbox::Channel;
 
@@ -20,14 +21,20 @@ const CAUGHT: [u16; 2] = [443, 80];
 /// The port at which names are asked for (RFC 1035 §4.2).
 const NAMES: u16 = 53;
 
-/// If this process was started to be a stage: is one, and says how that ended.
+/// If this process was started to be a stage, or a doorman: is one, and says how that ended.
 pub(crate) fn dispatch() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().as_deref() != Some(OsStr::new(STAGE)) {
+    let word = arguments.next()?;
+    let is_doorman = word == OsStr::new(DOORMAN);
+    if word != OsStr::new(STAGE) && !is_doorman {
         return None;
     }
     let number = arguments.next()?.to_str()?.parse().ok()?;
-    let Ok(channel) = kernel::adopt(number).and_then(Channel::of) else { return Some(ExitCode::FAILURE) };
+    let Ok(end) = kernel::adopt(number) else { return Some(ExitCode::FAILURE) };
+    if is_doorman {
+        return Some(relay::serve(end));
+    }
+    let Ok(channel) = Channel::of(end) else { return Some(ExitCode::FAILURE) };
     let Err(failed) = become_the_command(&channel);
     // Nobody to tell: the session has ended, and so does this.
     if let Some(failed) = failed {
