@@ -190,7 +190,7 @@ fn single_host(head: &Parts) -> Result<Option<&str>, Refusal> {
 }
 
 /// hyper reads one message from ambiguous framing; here it is refused, so that no upstream could read two.
-fn check_framing(head: &Parts) -> Result<(), Refusal> {
+pub(crate) fn check_framing(head: &Parts) -> Result<(), Refusal> {
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() {

@@ -21,7 +21,6 @@ use claviger_contract::event::RequestId;
 use claviger_contract::{Clock, Secret};
 use claviger_policy::{Authority, Scheme};
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
-use http::request::Parts;
 use http::{Method, Request, Response, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -48,7 +47,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct RelayEnv {
     /// Bound sockets of the session: clients speak to them as to a forward proxy.
     pub sockets: Vec<std::net::TcpListener>,
-    /// The session's proof: the token in clients' `Proxy-Authorization`.
+    /// Bound sockets for base URLs: `http://ADDRESS/TOKEN/SERVICE/…`, where a client takes no proxy.
+    pub bases: Vec<std::net::TcpListener>,
+    /// The session's proof: the token in clients' `Proxy-Authorization`, or ahead of the path.
     pub session: Secret,
     /// Signs what clients are shown.
     pub root: InterceptionRoot,
@@ -112,6 +113,17 @@ struct Shared {
     refused: Arc<dyn Fn(Refused) + Send + Sync>,
 }
 
+/// Where a request arrived.
+#[derive(Clone, Debug)]
+enum Place {
+    /// As to a proxy: absolute-form or CONNECT, with the session's proof in a header.
+    Proxy,
+    /// In a connection whose proof was seen, to this host.
+    Inside(Arc<Authority>),
+    /// As to a server, with the session's proof ahead of the path.
+    Base,
+}
+
 type AnswerBody = BoxBody<Bytes, hyper::Error>;
 
 impl fmt::Debug for RelayEnv {
@@ -126,14 +138,15 @@ impl Relay {
     /// # Errors
     /// If a socket cannot be served.
     pub fn start(env: RelayEnv) -> std::io::Result<Self> {
-        let RelayEnv { sockets, session, root, gateway, proof, clock, refused } = env;
+        let RelayEnv { sockets, bases, session, root, gateway, proof, clock, refused } = env;
         let (hosts, upstream) = (Hosts::new(root, clock), Upstream::new(gateway, proof));
         let shared = Arc::new(Shared { session, hosts, upstream, refused });
         let mut tasks = Vec::new();
-        for socket in sockets {
+        let proxies = sockets.into_iter().map(|socket| (socket, Place::Proxy));
+        for (socket, place) in proxies.chain(bases.into_iter().map(|socket| (socket, Place::Base))) {
             socket.set_nonblocking(true)?;
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            tasks.push(tokio::spawn(accept(shared.clone(), socket)));
+            tasks.push(tokio::spawn(accept(shared.clone(), socket, place)));
         }
         Ok(Self { tasks })
     }
@@ -145,12 +158,12 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(shared: Arc<Shared>, socket: tokio::net::TcpListener) {
+async fn accept(shared: Arc<Shared>, socket: tokio::net::TcpListener, place: Place) {
     loop {
         match socket.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(serve(shared.clone(), stream, None, false));
+                tokio::spawn(serve(shared.clone(), stream, place.clone(), false));
             }
             // Out of descriptors, mostly: others are closed meanwhile.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -158,15 +171,14 @@ async fn accept(shared: Arc<Shared>, socket: tokio::net::TcpListener) {
     }
 }
 
-/// Serves HTTP on a connection; `inside` is what was connected to, whose proof was seen.
-async fn serve<I>(shared: Arc<Shared>, stream: I, inside: Option<Authority>, is_h2: bool)
+/// Serves HTTP on a connection.
+async fn serve<I>(shared: Arc<Shared>, stream: I, place: Place, is_h2: bool)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let inside = inside.map(Arc::new);
     let service = service_fn(move |request| {
-        let (shared, inside) = (shared.clone(), inside.clone());
-        async move { Ok::<_, Infallible>(handle(&shared, inside.as_deref(), request).await) }
+        let (shared, place) = (shared.clone(), place.clone());
+        async move { Ok::<_, Infallible>(handle(&shared, &place, request).await) }
     });
     // How a connection ends shows in its requests.
     let _ = match is_h2 {
@@ -182,16 +194,11 @@ where
     };
 }
 
-async fn handle(shared: &Arc<Shared>, inside: Option<&Authority>, request: Request<Incoming>) -> Response<AnswerBody> {
-    let (method, mut url) = (request.method().to_string(), request.uri().path().to_owned());
-    if let Some(authority) = inside {
-        url = format!("https://{authority}{url}");
-    } else if let Some(authority) = request.uri().authority() {
-        url = format!("{}://{authority}{url}", request.uri().scheme_str().unwrap_or("https"));
-    }
-    let passed = match inside {
-        None if request.method() == Method::CONNECT => open(shared, request),
-        _ => pass(shared, inside, request).await,
+async fn handle(shared: &Arc<Shared>, place: &Place, request: Request<Incoming>) -> Response<AnswerBody> {
+    let (method, url) = (request.method().to_string(), shared.shown(place, request.uri()));
+    let passed = match place {
+        Place::Proxy if request.method() == Method::CONNECT => open(shared, request),
+        Place::Proxy | Place::Inside(_) | Place::Base => pass(shared, place, request).await,
     };
     let told = |code: &str, request_id: String, detail: Option<String>| {
         (shared.refused)(Refused { method, url, code: code.to_owned(), request_id, detail });
@@ -206,7 +213,7 @@ async fn handle(shared: &Arc<Shared>, inside: Option<&Authority>, request: Reque
         }
         Err(refusal) => {
             let id = request_id();
-            let challenge = if inside.is_some() { Challenge::Origin } else { Challenge::Proxy };
+            let challenge = if matches!(place, Place::Proxy) { Challenge::Proxy } else { Challenge::Origin };
             // A client that was asked for its proof comes again with it: nothing has gone wrong yet.
             if refusal.code != RefusalCode::NoIdentity {
                 told(refusal.code.as_str(), id.to_string(), Some(refusal.detail));
@@ -221,7 +228,7 @@ async fn handle(shared: &Arc<Shared>, inside: Option<&Authority>, request: Reque
 fn open(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<Response<AnswerBody>, Refusal> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, _) = request.into_parts();
-    shared.admit(&head)?;
+    shared.admit(head::proxy_token(&head.headers)?.as_deref())?;
     let authority = head::connect_authority(&head)?;
     let shared = shared.clone();
     tokio::spawn(async move {
@@ -243,25 +250,34 @@ fn open(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<Response
         };
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let inside: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(serve(shared.clone(), stream, Some(authority), is_h2));
+            Box::pin(serve(shared.clone(), stream, Place::Inside(Arc::new(authority)), is_h2));
         inside.await;
     });
     Ok(Response::new(Full::default().map_err(|never| match never {}).boxed()))
 }
 
 /// One request, to the gateway.
-async fn pass(
-    shared: &Shared,
-    inside: Option<&Authority>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Refusal> {
+async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Result<Response<AnswerBody>, Refusal> {
     let (mut head, body) = request.into_parts();
     head.extensions.clear();
-    if inside.is_none() {
-        shared.admit(&head)?;
-    }
-    let (scheme, authority) = head::named_target(&head, inside)?;
-    let path = head.uri.path_and_query().map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned());
+    let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let (scheme, authority, path) = match place {
+        Place::Proxy => {
+            shared.admit(head::proxy_token(&head.headers)?.as_deref())?;
+            let (scheme, authority) = head::named_target(&head, None)?;
+            (scheme, authority, path.to_owned())
+        }
+        Place::Inside(authority) => {
+            let (scheme, authority) = head::named_target(&head, Some(authority))?;
+            (scheme, authority, path.to_owned())
+        }
+        Place::Base => {
+            let rest = shared.admitted_path(path)?.to_owned();
+            // Its own name is none of a service's: the gateway goes by the path, as it does for its own clients.
+            head::check_framing(&head)?;
+            (Scheme::Https, shared.upstream.gateway.authority.clone(), rest)
+        }
+    };
     head::strip_request(&mut head.headers);
     head::strip_proof(&mut head.headers, Some(&shared.session));
     head.uri = absolute(scheme, &authority, &path)?;
@@ -298,12 +314,31 @@ fn bearer(token: &Secret) -> Result<HeaderValue, Refusal> {
 impl Shared {
     /// Whether the client has the session's proof.
     #[allow(clippy::disallowed_methods, reason = "compared with what the client shows")]
-    fn admit(&self, head: &Parts) -> Result<(), Refusal> {
-        let Some(shown) = head::proxy_token(&head.headers)? else {
+    fn admit(&self, shown: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(shown) = shown else {
             return Err(Refusal::new(RefusalCode::NoIdentity, "no proof of this session"));
         };
-        verify_slices_are_equal(&shown, self.session.expose())
+        verify_slices_are_equal(shown, self.session.expose())
             .map_err(|_| Refusal::new(RefusalCode::InvalidIdentity, "not the proof of this session"))
+    }
+
+    /// What is behind the proof in a path.
+    fn admitted_path<'a>(&self, path: &'a str) -> Result<&'a str, Refusal> {
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        let (shown, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        self.admit(Some(shown).filter(|shown| !shown.is_empty()).map(str::as_bytes))?;
+        Ok(if rest.is_empty() { "/" } else { rest })
+    }
+
+    /// A URL for people: without the query, and without the proof.
+    fn shown(&self, place: &Place, uri: &Uri) -> String {
+        let path = uri.path();
+        match (place, uri.authority()) {
+            (Place::Inside(authority), _) => format!("https://{authority}{path}"),
+            (Place::Proxy, Some(authority)) => format!("{}://{authority}{path}", uri.scheme_str().unwrap_or("https")),
+            (Place::Proxy, None) => path.to_owned(),
+            (Place::Base, _) => self.admitted_path(path).unwrap_or_default().to_owned(),
+        }
     }
 }
 

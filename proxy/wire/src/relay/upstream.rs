@@ -25,7 +25,7 @@ const IDLE_MAX: usize = 16;
 
 /// The way to the gateway.
 pub(super) struct Upstream {
-    gateway: Gateway,
+    pub(super) gateway: Gateway,
     pub(super) proof: Arc<dyn MachineProof>,
     open: Arc<Mutex<Open>>,
 }

@@ -2,7 +2,6 @@
 //! machine or job; the command trusts the session's own root, and nobody trusts the gateway's.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use claviger_contract::{Clock, Outbound, Secret};
 use claviger_policy::Authority;
 use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots};
 
+use super::child::Sockets;
 use crate::command::Failure;
 use crate::machine::Origin;
 
@@ -98,19 +98,28 @@ fn authority_of(url: &str) -> Result<Authority, String> {
 }
 
 impl Route {
-    /// Serves a session: `socket` takes what its clients send through their proxy, for whom `token` is the proof.
+    /// Serves a session on its sockets; `token` is the proof of its clients.
     /// Refusals are told to `refused`. Is called in a runtime.
     pub(crate) fn serve(
         self,
-        socket: TcpListener,
+        sockets: Sockets,
         token: Secret,
         root: InterceptionRoot,
         clock: Arc<dyn Clock>,
         refused: Arc<dyn Fn(Refused) + Send + Sync>,
     ) -> Result<Relay, Failure> {
         let Self { gateway, proof, .. } = self;
-        Relay::start(RelayEnv { sockets: vec![socket], session: token, root, gateway, proof, clock, refused })
-            .map_err(|error| Failure::doing("listen for the session")(&error))
+        Relay::start(RelayEnv {
+            sockets: vec![sockets.forward],
+            bases: vec![sockets.gateway],
+            session: token,
+            root,
+            gateway,
+            proof,
+            clock,
+            refused,
+        })
+        .map_err(|error| Failure::doing("listen for the session")(&error))
     }
 }
 
