@@ -6,7 +6,6 @@
 pub(crate) mod child;
 mod denials;
 pub(crate) mod folder;
-#[allow(dead_code, reason = "a session through a gateway is joined later")]
 pub(crate) mod gateway;
 pub(crate) mod janitor;
 pub(crate) mod sandbox;
@@ -51,6 +50,8 @@ pub(crate) struct ExecArgs {
     #[arg(long, short)]
     pub(crate) quiet: bool,
     #[command(flatten)]
+    pub(crate) gateway: gateway::GatewayArgs,
+    #[command(flatten)]
     pub(crate) sandbox: sandbox::SandboxArgs,
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
@@ -90,14 +91,18 @@ fn execute(args: &ExecArgs) -> Result<u8, Failure> {
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Failure::Call("there is no command: `claviger exec -- CMD`".to_owned()));
     };
-    let source = configuration(&args.config)?;
+    let through = args.gateway.url(args.config.config.is_some(), &|name| std::env::var_os(name));
     let failed = |what: &'static str| move |error: std::io::Error| Failure::doing(what)(&error);
     let signals = supervise::Signals::take().map_err(failed("take signals"))?;
     let folder = serve::folder()?;
     let mut janitor = Janitor::start(folder.path()).map_err(failed("start the session's janitor"))?;
-    let next = NextCommand { config: config_option(&args.config), is_here: true };
+    let next = NextCommand { config: config_option(&args.config), is_here: through.is_none() };
     let denials = Denials::start(next, args.quiet).map_err(failed("start the session"))?;
-    let Begun { session, mut place, endpoint } = serve::begin(args, source, &folder, denials.teller())?;
+    let begun = match through {
+        None => serve::begin(args, configuration(&args.config)?, &folder, denials.teller()),
+        Some(url) => gateway::begin(args, &url, &folder, denials.teller()),
+    };
+    let Begun { session, mut place, endpoint } = begun?;
     let made = environment::make(&endpoint, &|name| std::env::var_os(name))
         .map_err(failed("write the files of the session"))?;
     session.attend(&mut place, args.quiet);

@@ -6,12 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use claviger_contract::{Clock, Outbound, Secret};
+use claviger_contract::{Clock, Outbound, Secret, SystemClock};
+use claviger_identity::SessionToken;
 use claviger_policy::Authority;
-use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots};
+use claviger_policy::document::nearest;
+use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots, preset};
 
-use super::child::Sockets;
+use super::ExecArgs;
+use super::child::{Place, Sockets, Surroundings};
+use super::folder::Folder;
+use super::serve::{Begun, Proxy, USER};
+use crate::app::{control_runtime, idle_env};
 use crate::command::Failure;
+use crate::config::{Env, default_state_dir};
+use crate::environment::{ClientService, Endpoint};
 use crate::machine::Origin;
 
 /// Names the gateway where no option does.
@@ -36,11 +44,11 @@ pub(crate) struct GatewayArgs {
 }
 
 /// A gateway that may be spoken to.
-pub(crate) struct Route {
+struct Route {
     gateway: Gateway,
     proof: Arc<dyn MachineProof>,
     /// Variables that the command is not to have.
-    pub(crate) withheld: Vec<String>,
+    withheld: Vec<String>,
 }
 
 impl GatewayArgs {
@@ -51,7 +59,7 @@ impl GatewayArgs {
     }
 
     /// Reads the proof and the roots: what is missing is said before anything starts.
-    pub(crate) async fn open(
+    async fn open(
         &self,
         url: &str,
         environment: &dyn Fn(&str) -> Option<OsString>,
@@ -97,30 +105,74 @@ fn authority_of(url: &str) -> Result<Authority, String> {
     Authority::parse(&format!("{host}:{port}"), 443).map_err(|error| wrong(&error.to_string()))
 }
 
-impl Route {
-    /// Serves a session on its sockets; `token` is the proof of its clients.
-    /// Refusals are told to `refused`. Is called in a runtime.
-    pub(crate) fn serve(
-        self,
-        sockets: Sockets,
-        token: Secret,
-        root: InterceptionRoot,
-        clock: Arc<dyn Clock>,
-        refused: Arc<dyn Fn(Refused) + Send + Sync>,
-    ) -> Result<Relay, Failure> {
-        let Self { gateway, proof, .. } = self;
-        Relay::start(RelayEnv {
-            sockets: vec![sockets.forward],
-            bases: vec![sockets.gateway],
-            session: token,
-            root,
-            gateway,
-            proof,
-            clock,
-            refused,
-        })
-        .map_err(|error| Failure::doing("listen for the session")(&error))
+/// A session whose requests are judged elsewhere.
+pub(crate) struct Through {
+    runtime: tokio::runtime::Runtime,
+    env: Env,
+    _relay: Relay,
+}
+
+impl Through {
+    /// Has a place tell what it notices. There is no ledger here: it is shown, and not recorded.
+    pub(crate) fn attend(&self, place: &mut Place, quiet: bool) {
+        place.watch(self.runtime.handle(), self.env.events.clone(), self.env.clock.clone(), quiet);
     }
+
+    /// Serves until `end` resolves.
+    pub(crate) fn run<T>(self, end: impl Future<Output = T>) -> T {
+        self.runtime.block_on(end)
+    }
+}
+
+/// Makes the place, serves in it, and says where. Nothing is read of any configuration.
+pub(crate) fn begin(
+    args: &ExecArgs,
+    url: &str,
+    folder: &Folder,
+    refused: Arc<dyn Fn(Refused) + Send + Sync>,
+) -> Result<Begun, Failure> {
+    let services = args.services.iter().map(|name| service(name)).collect::<Result<_, _>>()?;
+    let runtime = control_runtime()?;
+    let env = idle_env(&runtime)?;
+    let environment = |name: &str| std::env::var_os(name);
+    let opening = args.gateway.open(url, &environment, env.outbound.clone(), env.clock.clone());
+    let Route { gateway, proof, withheld } = runtime.block_on(opening)?;
+    let folder = folder.path().to_owned();
+    let around = Surroundings { folder: folder.clone(), state_dir: default_state_dir(), configuration: Vec::new() };
+    let (place, Sockets { forward, gateway: base }) = Place::prepare(&args.sandbox, &around)?;
+    let failed = |error: std::io::Error| Failure::doing("listen for the session")(&error);
+    let (at, base_at) = (forward.local_addr().map_err(failed)?, base.local_addr().map_err(failed)?);
+    let token = SessionToken::generate().map_err(|error| Failure::Other(error.to_string()))?.for_command();
+    let root = InterceptionRoot::generate(&SystemClock).map_err(|error| Failure::Other(error.to_string()))?;
+    let authority = root.certificate_pem();
+    let session = Secret::new(token.as_bytes().to_vec());
+    let (sockets, bases, clock) = (vec![forward], vec![base], env.clock.clone());
+    let relay = {
+        let _inside = runtime.enter();
+        Relay::start(RelayEnv { sockets, bases, session, root, gateway, proof, clock, refused }).map_err(failed)?
+    };
+    let endpoint = Endpoint {
+        host: at.ip().to_string(),
+        port: at.port(),
+        proof: (USER.to_owned(), token.to_string()),
+        authority,
+        folder,
+        services,
+        gateway: Some(format!("http://{base_at}/{}", *token)),
+        pass: args.pass_env.iter().cloned().collect(),
+        withheld: withheld.into_iter().collect(),
+    };
+    Ok(Begun { session: Proxy::Elsewhere(Through { runtime, env, _relay: relay }), place, endpoint })
+}
+
+/// What clients of a service are told is known by its preset; what the gateway calls it, is its own.
+fn service(name: &str) -> Result<ClientService, Failure> {
+    let Some(known) = preset::find(name) else {
+        let near = nearest(name, preset::names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(Failure::Call(format!("with --gateway, --service names a preset, and `{name}` is none{near}")));
+    };
+    let about = known.about();
+    Ok(ClientService { name: name.to_owned(), hosts: about.hosts, client: about.client })
 }
 
 #[cfg(test)]

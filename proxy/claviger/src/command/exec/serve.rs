@@ -10,17 +10,44 @@ use claviger_wire::{InterceptionRoot, Refused};
 use super::ExecArgs;
 use super::child::{Place, Surroundings};
 use super::folder::{self, Folder};
+use super::gateway::Through;
 use crate::app::{Session, SessionParts};
 use crate::command::{Failure, report};
 use crate::config::{self, SessionAsk, Source, session};
 use crate::environment::Endpoint;
 
 /// The user of the proxy URL; the token is its password.
-const USER: &str = "claviger";
+pub(super) const USER: &str = "claviger";
+
+/// What judges the requests of a session.
+pub(crate) enum Proxy {
+    /// This process, by a configuration.
+    Here(Box<Session>),
+    /// A gateway.
+    Elsewhere(Through),
+}
+
+impl Proxy {
+    /// Has a place tell what it notices.
+    pub(crate) fn attend(&self, place: &mut Place, quiet: bool) {
+        match self {
+            Self::Here(session) => session.attend(place, quiet),
+            Self::Elsewhere(through) => through.attend(place, quiet),
+        }
+    }
+
+    /// Serves until `end` resolves.
+    pub(crate) fn run<T>(self, end: impl Future<Output = T>) -> T {
+        match self {
+            Self::Here(session) => session.run(end),
+            Self::Elsewhere(through) => through.run(end),
+        }
+    }
+}
 
 /// A session that serves, and the place for its command.
 pub(crate) struct Begun {
-    pub(crate) session: Session,
+    pub(crate) session: Proxy,
     pub(crate) place: Place,
     pub(crate) endpoint: Endpoint,
 }
@@ -73,7 +100,7 @@ pub(crate) fn begin(
         pass: args.pass_env.iter().cloned().collect(),
         withheld: facts.withheld,
     };
-    Ok(Begun { session, place, endpoint })
+    Ok(Begun { session: Proxy::Here(Box::new(session)), place, endpoint })
 }
 
 /// What a place must know, which the configuration says.
