@@ -10,6 +10,7 @@ mod files;
 mod format;
 mod keys;
 mod pattern;
+pub(crate) mod preset;
 mod probing;
 pub(crate) mod schema;
 mod services;
@@ -39,9 +40,8 @@ use crate::admin::{Access, AdminSettings};
 use crate::analyze::Surface;
 
 pub(crate) use at_start::AtStart;
-pub(crate) use discover::{
-    Source, default_state_dir, discover, in_project, project_file, session_ledger, session_ledgers,
-};
+pub(crate) use comments::remarks;
+pub(crate) use discover::{Source, default_state_dir, discover, in_project, project_file};
 pub(crate) use effective::{Effective, Leaf};
 pub(crate) use files::{Files, More, TeamFiles, files};
 pub(crate) use format::format;

@@ -22,6 +22,7 @@ mod ledger;
 mod os;
 mod producer;
 pub mod query;
+pub mod sessions;
 mod settings;
 mod writer;
 

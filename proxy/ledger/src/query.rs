@@ -19,6 +19,8 @@ use std::path::Path;
 
 use claviger_contract::event::RequestId;
 
+pub(crate) use self::parts::current_of;
+
 pub use self::observed::{ObservedReport, ObservedRow, observed};
 pub use self::recall::{Recalled, recall};
 pub use self::record::{Exchange, Record};

@@ -264,7 +264,7 @@ fn session_ledger(settings: &LedgerSettings, clock: &Arc<dyn Clock>, cores: usiz
         let settings = LedgerSettings {
             // Standard output is the command's.
             sinks: vec![claviger_ledger::Sink::File],
-            path: config::session_ledger(&settings.path, number),
+            path: claviger_ledger::sessions::path(&settings.path, number),
             ring: SESSION_RING,
             ..settings.clone()
         };

@@ -8,8 +8,8 @@ mod touched;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use claviger_ledger::Head;
 use claviger_ledger::query::{self, Record, Select, VerifyReport};
+use claviger_ledger::{Head, LedgerError, sessions};
 use claviger_policy::document::Diagnostics;
 
 use crate::cli::{ConfigArgs, Output};
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &LedgerArgs) -> Done {
             let compiled = compiled(args);
             observed::run(&path, &select, compiled.as_ref().map(|compiled| &compiled.generation.policy), *output)
         }
-        LedgerAction::Verify { anchor, output } => match query::verify_anchored(&path, anchor) {
+        LedgerAction::Verify { anchor, output } => match verify(&path, anchor) {
             Ok(verified) => {
                 match output {
                     Output::Text => console::out(&summary(&verified)),
@@ -140,6 +140,28 @@ fn follow_from(path: &Path, last: u64, output: Output) -> Done {
             None => std::thread::park_timeout(std::time::Duration::from_millis(200)),
         }
     }
+}
+
+/// The ledger, and each of the sessions beside it, which have chains of their own.
+fn verify(path: &Path, anchor: &[Head]) -> Result<VerifyReport, query::VerifyError> {
+    let sessions = sessions::all(path);
+    let own = query::verify_anchored(path, anchor);
+    if sessions.is_empty() || !anchor.is_empty() {
+        return own;
+    }
+    let mut all = match own {
+        // Where nothing but sessions has run, there is nothing else.
+        Err(query::VerifyError::Read(LedgerError::NotFound { .. })) => None,
+        own => Some(own?),
+    };
+    for session in sessions {
+        let one = query::verify_anchored(&session, &[])?;
+        all = Some(match all {
+            None => VerifyReport { head: None, ..one },
+            Some(all) => all.and(one),
+        });
+    }
+    all.map_or_else(|| query::verify_anchored(path, anchor), Ok)
 }
 
 fn summary(verified: &VerifyReport) -> String {

@@ -98,21 +98,6 @@ pub(crate) fn project_file(found: &Path) -> Source {
     Source { path, project: Some(Project::new(canonical)) }
 }
 
-/// The file of one of the ledgers that sessions of `claviger exec` write, of the configuration whose ledger is `path`.
-pub(crate) fn session_ledger(path: &Path, number: usize) -> PathBuf {
-    path.with_file_name("exec").join(format!("{number}.jsonl"))
-}
-
-/// All ledgers of sessions that there are, in the order of their numbers.
-pub(crate) fn session_ledgers(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(path.with_file_name("exec")) else { return Vec::new() };
-    let number = |file: &PathBuf| file.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse::<usize>().ok();
-    let mut all: Vec<(usize, PathBuf)> =
-        entries.flatten().map(|entry| entry.path()).filter_map(|file| Some((number(&file)?, file))).collect();
-    all.sort_unstable();
-    all.into_iter().map(|(_, file)| file).collect()
-}
-
 /// `claviger` in the XDG state folder.
 pub(crate) fn default_state_dir() -> PathBuf {
     xdg("XDG_STATE_HOME", ".local/state").join("claviger")

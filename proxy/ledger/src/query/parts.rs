@@ -67,6 +67,16 @@ pub(crate) fn parts(path: &Path) -> Result<Vec<Part>, LedgerError> {
     if parts.is_empty() { Err(LedgerError::NotFound { path: current }) } else { Ok(parts) }
 }
 
+/// A ledger, and those of the sessions beside it; at least one of them is there.
+pub(crate) fn with_sessions(path: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let sessions = crate::sessions::all(path);
+    match parts(path) {
+        Ok(_) => Ok([path.to_owned()].into_iter().chain(sessions).collect()),
+        Err(LedgerError::NotFound { .. }) if !sessions.is_empty() => Ok(sessions),
+        Err(error) => Err(error),
+    }
+}
+
 fn list(current: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     match files::list_rotated(current) {
         Ok(full) => Ok(full.into_iter().map(|(_, path)| path).collect()),

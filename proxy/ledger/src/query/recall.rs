@@ -18,11 +18,22 @@ pub struct Recalled {
     pub configuration: Option<String>,
 }
 
-/// As [`find`](super::find), with the configuration that was in force.
+/// As [`find`](super::find), with the configuration that was in force; the ledgers of sessions are looked through too.
 ///
 /// # Errors
 /// There is no ledger, or it cannot be read.
 pub fn recall(path: &Path, id: RequestId) -> Result<Recalled, LedgerError> {
+    let mut recalled = Recalled { records: Vec::new(), configuration: None };
+    for ledger in parts::with_sessions(path)? {
+        recalled = recall_in(&ledger, id)?;
+        if !recalled.records.is_empty() {
+            break;
+        }
+    }
+    Ok(recalled)
+}
+
+fn recall_in(path: &Path, id: RequestId) -> Result<Recalled, LedgerError> {
     let needle = format!("\"id\":\"{id}\"");
     let mut records: Vec<Record> = Vec::new();
     // By generation; numbers start anew with each process.

@@ -50,6 +50,23 @@ pub struct VerifyReport {
     pub head: Option<Head>,
 }
 
+impl VerifyReport {
+    /// Together with another ledger's; the last record stays this one's.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.files += other.files;
+        self.records += other.records;
+        self.allowed += other.allowed;
+        self.denied += other.denied;
+        self.finished += other.finished;
+        self.lost += other.lost;
+        self.open.extend(other.open);
+        self.orphans += other.orphans;
+        self.torn += other.torn;
+        self
+    }
+}
+
 /// What is wrong at a place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Break {

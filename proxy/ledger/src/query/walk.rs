@@ -65,10 +65,20 @@ pub(crate) trait Visit {
     fn ended(&mut self, open: Self::Open, finished: Option<&str>) -> ControlFlow<()>;
 }
 
-/// Reads a ledger from its oldest file on. What is no record, and an unfinished last line, is passed over.
+/// Reads a ledger from its oldest file on, and then those of the sessions beside it. What is no record, and an
+/// unfinished last line, is passed over.
 pub(crate) fn walk<V: Visit>(path: &Path, window: Window, visit: &mut V) -> Result<(), LedgerError> {
     let bounds = Bounds::of(window);
-    let parts = within(parts::parts(path)?, &bounds)?;
+    for ledger in parts::with_sessions(path)? {
+        if walk_one(&ledger, &bounds, visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn walk_one<V: Visit>(path: &Path, bounds: &Bounds, visit: &mut V) -> Result<ControlFlow<()>, LedgerError> {
+    let parts = within(parts::parts(path)?, bounds)?;
     let mut open: HashMap<RequestId, V::Open> = HashMap::new();
     'files: for mut part in parts {
         let Some(mut lines) = part.open()? else { continue };
@@ -87,14 +97,14 @@ pub(crate) fn walk<V: Visit>(path: &Path, window: Window, visit: &mut V) -> Resu
                     if let Some(kept) = start.id().and_then(|id| open.remove(&id))
                         && visit.ended(kept, Some(line)).is_break()
                     {
-                        return Ok(());
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
                 // A new process: what the one before had open has no end.
                 "system" if line.contains("\"kind\":\"started\"") => {
                     for (_, kept) in open.drain() {
                         if visit.ended(kept, None).is_break() {
-                            return Ok(());
+                            return Ok(ControlFlow::Break(()));
                         }
                     }
                 }
@@ -107,10 +117,10 @@ pub(crate) fn walk<V: Visit>(path: &Path, window: Window, visit: &mut V) -> Resu
     }
     for (_, kept) in open {
         if visit.ended(kept, None).is_break() {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The files that may hold something of the window: those that end before it are not opened.
