@@ -32,6 +32,18 @@ pub(crate) fn comments(keys: &Keys) -> Comments {
     all
 }
 
+/// What the comments of a file of its own say of its keys, by table (empty for the root) and key: a preset's.
+pub(crate) fn remarks(text: &str) -> Comments {
+    let mut all = Comments::new();
+    for section in sections(text) {
+        let table = section.header.join(".");
+        for line in section.lines.into_iter().filter(|line| !line.comment.is_empty()) {
+            all.insert((table.clone(), line.key), line.comment);
+        }
+    }
+    all
+}
+
 /// One table of the example.
 #[derive(Debug, Default)]
 struct Section {

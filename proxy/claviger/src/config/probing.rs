@@ -56,6 +56,16 @@ impl Draft {
 }
 
 impl Probing {
+    /// Of one service by itself, with its credential.
+    pub(super) fn of(parts: ServiceParts, credentials: Credentials, found: Diagnostics) -> Self {
+        Self { services: vec![parts], credentials, found }
+    }
+
+    /// The first service, with the credential of that name.
+    pub(super) fn first<'a>(&'a self, credential: &str) -> Option<Use<'a>> {
+        Some(Use { parts: self.services.first()?, credential: credential.into() })
+    }
+
     /// Where a secret may be injected: every service whose host is one of its credential's, and whose injection has the
     /// fields that the credential has. One credential for each service.
     pub(crate) fn uses(&self, store: &str, name: &str) -> Vec<Use<'_>> {

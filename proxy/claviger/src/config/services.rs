@@ -1,7 +1,7 @@
 //! `[service.NAME]`: each part of Claviger takes its keys from the one table.
 
 use claviger_credential::{InjectionPlan, ServiceSecret};
-use claviger_policy::document::{self, Diagnostics, Table};
+use claviger_policy::document::{self, Diagnostics, Located, Table};
 use claviger_policy::{Scheme, ServiceRoute};
 use claviger_wire::{ServiceSettings, preset};
 
@@ -53,31 +53,42 @@ pub(super) fn take(root: &mut Table, out: &mut Diagnostics) -> (Vec<ServiceParts
                 }
             }
         }
-        let secret = table.string("secret", out);
-        let injects = table.has("inject");
-        let route = ServiceRoute::take(name.clone(), &mut table, out);
-        let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
-        let hosts = route.as_ref().map_or(&[][..], ServiceRoute::hosts);
-        // Without `inject` nothing is written into requests, which is right for open services only.
-        let plan = InjectionPlan::take(&mut table, hosts, scheme, out).unwrap_or_default();
-        if let Some(reference) = &secret
-            && !injects
-        {
-            out.error(
-                &reference.location,
-                table.key_of("secret"),
-                "the service has a secret but does not say how it is injected",
-            )
-            .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
-        }
-        let settings = ServiceSettings::take(scheme, &mut table, out);
-        table.finish(out);
-        let Some(route) = route else { continue };
-        if let Some(reference) = secret {
-            let hosts = route.hosts().to_vec();
-            shorthands.push(ServiceSecret { service: name, reference, hosts, scheme: route.scheme() });
-        }
-        services.push(ServiceParts { route, settings, plan });
+        let Some((parts, secret)) = one(name, table, out) else { continue };
+        services.push(parts);
+        shorthands.extend(secret);
     }
     (services, shorthands)
+}
+
+/// One service, its preset filled in, and its secret where it is written in short.
+pub(super) fn one(
+    name: Located<String>,
+    mut table: Table,
+    out: &mut Diagnostics,
+) -> Option<(ServiceParts, Option<ServiceSecret>)> {
+    let secret = table.string("secret", out);
+    let injects = table.has("inject");
+    let route = ServiceRoute::take(name.clone(), &mut table, out);
+    let scheme = route.as_ref().map_or(Scheme::Https, ServiceRoute::scheme);
+    let hosts = route.as_ref().map_or(&[][..], ServiceRoute::hosts);
+    // Without `inject` nothing is written into requests, which is right for open services only.
+    let plan = InjectionPlan::take(&mut table, hosts, scheme, out).unwrap_or_default();
+    if let Some(reference) = &secret
+        && !injects
+    {
+        out.error(
+            &reference.location,
+            table.key_of("secret"),
+            "the service has a secret but does not say how it is injected",
+        )
+        .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
+    }
+    let settings = ServiceSettings::take(scheme, &mut table, out);
+    table.finish(out);
+    let route = route?;
+    let secret = secret.map(|reference| {
+        let hosts = route.hosts().to_vec();
+        ServiceSecret { service: name, reference, hosts, scheme: route.scheme() }
+    });
+    Some((ServiceParts { route, settings, plan }, secret))
 }
