@@ -83,14 +83,14 @@ pub(crate) enum Place {
     /// With everything that its user may do.
     Open,
     /// Out of reach of secrets and of any way out but the proxy.
-    Closed(Sandbox),
+    Closed(Box<Sandbox>),
 }
 
 impl Place {
     /// Makes the place and the sockets in it.
     pub(crate) fn prepare(args: &SandboxArgs, around: &Surroundings) -> Result<(Self, Sockets), Failure> {
         match Sandbox::prepare(args, around)? {
-            Some((sandbox, sockets)) => Ok((Self::Closed(sandbox), sockets)),
+            Some((sandbox, sockets)) => Ok((Self::Closed(Box::new(sandbox)), sockets)),
             None => Ok((Self::Open, Sockets { forward: loopback()?, gateway: loopback()? })),
         }
     }

@@ -34,8 +34,12 @@ fn tells_of_a_secret(name: &str) -> bool {
 
 /// What is still readable, as a sentence; `None` if that is nothing.
 pub(crate) fn sentence(caller: &Caller, paths: &[PathBuf], variables: &[String]) -> Option<String> {
+    // What lies nearest first: the list may be cut.
+    let mut paths: Vec<&PathBuf> = paths.iter().collect();
+    let near = caller.homes.first().into_iter().chain([&caller.directory]).collect::<Vec<_>>();
+    paths.sort_by_key(|path| !near.iter().any(|folder| path.starts_with(folder)));
     let paths: Vec<String> =
-        paths.iter().filter(|path| can_read(path)).map(|path| shown(path, &caller.homes)).collect();
+        paths.into_iter().filter(|path| can_read(path)).map(|path| shown(path, &caller.homes)).collect();
     let mut text = String::new();
     if !paths.is_empty() {
         let _ = write!(text, "it can still reach {}", some_of(&paths));
