@@ -3,7 +3,8 @@
 
   standin.py api HOST PORT FILE   an HTTPS API named HOST on 127.0.0.1:PORT, which answers to whoever sends one of the
                                   headers in FILE (`name: value`, one a line, perhaps with ` # whose`; read at each
-                                  request). ca.pem is its root
+                                  request). ca.pem is its root. HOST may be several, as a.test,b.test. Asked as a model
+                                  (`/chat/completions`), it answers as one
   standin.py certificate HOST     makes HOST.pem and HOST.key, under the same root
   standin.py issuer               makes issuer.key and jwks.json: the keys of a cluster or CI system
   standin.py token FILE           prints a token of the claims in FILE (JSON), signed by issuer.key, good for 10 minutes
@@ -35,7 +36,8 @@ def certificate(host):
     request = openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + host,
                       "-keyout", host + ".key")
     with tempfile.NamedTemporaryFile("w") as extensions:
-        extensions.write("subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\n" % host)
+        names = ",".join("DNS:" + name for name in host.split(","))
+        extensions.write("subjectAltName=%s\nbasicConstraints=CA:FALSE\n" % names)
         extensions.flush()
         openssl("x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
                 "-extfile", extensions.name, "-out", host + ".pem", stdin=request)
@@ -55,6 +57,10 @@ def api(host, port, keys):
             said = {"api": host, "request": "%s %s" % (self.command, self.path), "body": len(body)}
             if known and found[0]:
                 said["key of"] = found[0]
+            if self.command == "POST" and self.path.endswith("/chat/completions"):
+                message = {"role": "assistant", "content": "Hello from %s." % host}
+                said = {"id": "1", "object": "chat.completion", "created": int(time.time()), "model": "stand-in",
+                        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
             text = json.dumps(said if known else {"error": "wrong key"}).encode() + b"\n"
             self.send_response(status)
             self.send_header("content-type", "application/json")

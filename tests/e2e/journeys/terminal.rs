@@ -29,7 +29,11 @@ impl Terminal {
     /// Opens one in a folder, with the binary on the path.
     pub(crate) fn open(folder: &Path) -> Self {
         let binary = claviger_tests::binary();
-        let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        // A reader has installed what the pages ask for.
+        let peers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
+        let folders = [binary.parent().unwrap().to_owned(), peers.join("venv/bin")];
+        let folders = folders.iter().map(|folder| format!("{}:", folder.display())).collect::<String>();
+        let path = format!("{folders}{}", std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc"]).current_dir(folder).env("PATH", path).env("HOME", folder);
         for (name, _) in std::env::vars_os() {
