@@ -6,6 +6,7 @@ mod authority;
 mod check;
 mod clients;
 mod clock;
+mod command;
 mod configuration;
 mod kernel;
 mod network;
@@ -14,6 +15,7 @@ mod scene;
 mod show;
 mod state;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -33,7 +35,7 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Look only at these
-    #[arg(long, value_enum, value_name = "CATEGORY", value_delimiter = ',')]
+    #[arg(long, value_enum, value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "command")]
     pub(crate) only: Vec<Category>,
     /// Warnings count as faults do
     #[arg(long)]
@@ -50,6 +52,12 @@ pub(crate) struct DoctorArgs {
     /// How long one client program may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) timeout: u64,
+    /// Who the command is, as `claviger exec --as` takes it
+    #[arg(long = "as", value_name = "ID", requires = "command")]
+    pub(crate) identity: Option<String>,
+    /// Run this command under `claviger exec`, and say what became of its requests
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// In the order in which they are told.
@@ -69,6 +77,13 @@ pub(crate) fn run(args: &DoctorArgs) -> Done {
     let look = Look::of(args.ascii, &|name| std::env::var(name).ok());
     let control = app::control_runtime()?;
     let scene = Scene::look(args, &control)?;
+    if !args.command.is_empty() {
+        let all = command::checks(&scene, &control)?;
+        if args.output == Output::Text {
+            look.tell(Category::Command, &all);
+        }
+        return finish(args, look, &all);
+    }
     let wanted = |category: &&Category| args.only.is_empty() || args.only.contains(category);
     let mut all = Vec::new();
     for category in ALL.iter().filter(wanted) {

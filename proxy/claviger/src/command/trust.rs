@@ -17,7 +17,6 @@ use claviger_policy::document::Diagnostics;
 use serde_json::json;
 
 use self::certificate::Certificate;
-pub(crate) use self::java::found as java_stores;
 use self::plan::{Store, stores};
 use crate::cli::{ConfigArgs, Output};
 use crate::command::{Done, Failure, configuration, plural, report};

@@ -21,6 +21,9 @@ pub(crate) const PROBE_HOST: &str = "doctor.invalid";
 
 /// All of this category.
 pub(crate) fn checks(scene: &Scene<'_>) -> Vec<Check> {
+    if scene.blind {
+        return Vec::new();
+    }
     let file = scene.authority_file();
     let path = file.display();
     let pem = match std::fs::read_to_string(&file) {

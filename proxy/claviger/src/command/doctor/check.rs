@@ -229,6 +229,11 @@ impl Check {
         Self { status: Status::Error, ..Self::warning(id, what, cause, next) }
     }
 
+    /// A warning in general, and the very thing that is asked for here.
+    pub(crate) fn worse(self) -> Self {
+        Self { status: Status::Error, ..self }
+    }
+
     /// Names what it is about.
     pub(crate) fn of(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(subject.into()), ..self }

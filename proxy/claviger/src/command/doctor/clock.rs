@@ -69,8 +69,8 @@ fn synchronised() -> Option<Check> {
 
 /// What was recorded cannot be still to come.
 fn ledger(scene: &Scene<'_>) -> Option<Check> {
-    let file = scene.ledger.as_ref().filter(|file| file.exists())?;
-    let last = query::tail(file, 1).ok()?.pop()?;
+    let lasts = scene.ledgers().into_iter().filter_map(|file| query::tail(&file, 1).ok()?.pop());
+    let last = lasts.max_by_key(|last| last.at_ms())?;
     let at = last.at_ms()?.div_euclid(1_000);
     let ahead = at - scene.now();
     if ahead > LEEWAY {
@@ -179,8 +179,7 @@ fn certificate(file: &str, from: i64, until: i64, now: i64) -> Check {
 
 /// What callers were refused for, in records: their issuer's clock against ours.
 fn callers(scene: &Scene<'_>, since_ms: i64) -> Option<Check> {
-    let ledger = scene.ledger.as_ref().filter(|file| file.exists())?;
-    let seen = super::network::seen(ledger, since_ms);
+    let seen = super::network::seen(&scene.ledgers(), since_ms);
     let early: Vec<_> = seen.denied.values().filter(|kind| kind.code == "identity_not_yet_valid").collect();
     let count: u64 = early.iter().map(|kind| kind.count).sum();
     let newest = early.iter().max_by(|a, b| a.at.cmp(&b.at))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use claviger_ledger::query::{self, Exchange, Record, Select, Window};
 
@@ -54,12 +54,17 @@ impl Kind {
     }
 }
 
-/// Reads a ledger from a moment on.
-pub(crate) fn seen(ledger: &Path, since_ms: i64) -> Seen {
+/// Reads ledgers from a moment on.
+pub(crate) fn seen(ledgers: &[PathBuf], since_ms: i64) -> Seen {
     let mut seen = Seen::default();
+    ledgers.iter().for_each(|ledger| read(ledger, since_ms, &mut seen));
+    seen
+}
+
+fn read(ledger: &Path, since_ms: i64, seen: &mut Seen) {
     let select = Select { window: Window { since_ms: Some(since_ms), until_ms: None }, ..Select::default() };
     let mut each = |exchange: Exchange<'_>| {
-        note_exchange(&mut seen, &exchange);
+        note_exchange(seen, &exchange);
         ControlFlow::Continue(())
     };
     // One that cannot be read is told by `ledger.chain`.
@@ -67,8 +72,7 @@ pub(crate) fn seen(ledger: &Path, since_ms: i64) -> Seen {
     let connections = query::tail(ledger, TAIL).unwrap_or_default();
     let recent =
         connections.iter().filter(|one| one.kind() == "connection" && one.at_ms().is_some_and(|at| at >= since_ms));
-    recent.for_each(|record| note_connection(&mut seen, record));
-    seen
+    recent.for_each(|record| note_connection(seen, record));
 }
 
 fn note_exchange(seen: &mut Seen, exchange: &Exchange<'_>) {
@@ -108,10 +112,14 @@ fn host_of(detail: &str) -> String {
 
 /// All of this category.
 pub(crate) fn checks(scene: &Scene<'_>, since_ms: i64) -> Vec<Check> {
-    let Some(ledger) = scene.ledger.as_ref().filter(|file| file.exists()) else {
+    let ledgers = scene.ledgers();
+    if scene.blind {
+        return Vec::new();
+    }
+    if ledgers.is_empty() {
         return vec![Check::ok(Id::NetworkDenied, "there is no ledger yet, so nothing was refused")];
-    };
-    let seen = seen(ledger, since_ms);
+    }
+    let seen = seen(&ledgers, since_ms);
     let mut all = Vec::new();
     all.extend(told(&seen.denied, &|what, kind| denied(Id::NetworkDenied, what, kind)));
     if all.is_empty() {
@@ -174,7 +182,7 @@ pub(crate) fn failed(id: Id, what: &str, kind: &Kind) -> Check {
 /// A client that ended the handshake of an intercepted connection: most often it does not know the authority.
 pub(crate) fn untrusting(id: Id, host: &str, kind: &Kind) -> Check {
     let line = format!("a client did not accept the proxy's certificate for {host}{}", times(kind.count));
-    let next = "start it by `claviger exec -- …`, or have it trust the authority: `claviger trust install [--java]`";
+    let next = "start it by `claviger exec -- CMD`, or have it trust the authority: `claviger trust install [--java]`";
     Check::error(id, line, cause(kind, "it does not trust the authority"), next).of(host)
 }
 

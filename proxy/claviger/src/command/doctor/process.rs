@@ -14,6 +14,9 @@ use crate::os;
 
 /// All of this category.
 pub(crate) fn checks(scene: &Scene<'_>) -> Vec<Check> {
+    if scene.blind {
+        return Vec::new();
+    }
     let mut all = vec![answers(scene)];
     if let Ok(status) = scene.status() {
         all.extend(generation(scene, status));
@@ -126,23 +129,18 @@ fn one_suspended(one: &Value) -> Check {
 }
 
 fn addresses(scene: &Scene<'_>) -> Vec<Check> {
-    let mut ours: Vec<String> = Vec::new();
-    if let Ok(status) = scene.status() {
-        let listeners = status.get("listeners").and_then(Value::as_array).cloned().unwrap_or_default();
-        ours.extend(listeners.iter().map(|one| text(one, "/name").to_owned()));
-    }
-    let runs = scene.status().is_ok();
-    scene.listening().into_iter().map(|one| address(&one, &ours, runs)).collect()
+    scene.listening().into_iter().map(|one| address(&one, scene)).collect()
 }
 
-fn address(one: &Listening, ours: &[String], runs: bool) -> Check {
+fn address(one: &Listening, scene: &Scene<'_>) -> Check {
     let (key, bind) = (&one.key, &one.bind);
-    let name = key.trim_start_matches("listener.");
-    let is_ours = ours.iter().any(|ours| ours == name) || (runs && key == "admin");
+    if let Some(bound) = scene.bound(key) {
+        return Check::ok(Id::ListenerBind, format!("`{key}` has {bind}", bind = bound)).of(key);
+    }
+    if key == "admin" && scene.status().is_ok() {
+        return Check::ok(Id::ListenerBind, format!("`{key}` has {bind}")).of(key);
+    }
     let taken = match bind {
-        Bind::Tcp(_) | Bind::Unix(_) if is_ours => {
-            return Check::ok(Id::ListenerBind, format!("`{key}` has {bind}")).of(key);
-        }
         Bind::Tcp(address) => refused(*address),
         Bind::Unix(file) => UnixStream::connect(file).is_ok().then(|| "another process answers there".to_owned()),
     };

@@ -36,6 +36,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) state_dir: PathBuf,
     /// Where a running process is asked.
     pub(crate) socket: PathBuf,
+    /// The configuration is there, and does not even say where its state is.
+    pub(crate) blind: bool,
     /// The ledger's file, if there is one.
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) sealed: SealedStore,
@@ -67,6 +69,7 @@ impl<'a> Scene<'a> {
             Some(draft) => draft.ledger_file(),
             None => Some(claviger_ledger::LedgerSettings::new(&state_dir).path),
         };
+        let blind = source.is_ok() && draft.is_none();
         let sealed = draft.and_then(|draft| draft.sealed_store("sealed", &mut unsaid));
         let sealed = sealed.unwrap_or_else(|| SealedStore::open(&state_dir));
         let leaves = files.as_ref().and_then(|files| Effective::of(files).ok().flatten());
@@ -92,6 +95,7 @@ impl<'a> Scene<'a> {
             teams,
             state_dir,
             socket,
+            blind,
             ledger,
             sealed,
             key_file,
@@ -108,6 +112,13 @@ impl<'a> Scene<'a> {
     /// Seconds since the Unix epoch.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now()
+    }
+
+    /// All ledgers that are there: the process's own, and those of sessions of `exec`.
+    pub(crate) fn ledgers(&self) -> Vec<PathBuf> {
+        let Some(own) = &self.ledger else { return Vec::new() };
+        let sessions = claviger_ledger::sessions::all(own);
+        own.exists().then(|| own.clone()).into_iter().chain(sessions).collect()
     }
 
     /// All addresses that are written, also of a configuration that does not load.
@@ -134,15 +145,16 @@ impl<'a> Scene<'a> {
             mode.and_then(|(_, leaf)| leaf.text()).as_deref() == Some("forward")
         };
         let written = self.listening().into_iter().filter(|one| is_forward(&one.key));
-        let running = self.status().as_ref().ok().and_then(|status| status.get("listeners")?.as_array().cloned());
-        let running = running.unwrap_or_default();
-        let bound = |one: Listening| {
-            let name = one.key.trim_start_matches("listener.").to_owned();
-            let now = running.iter().find(|listener| listener.get("name").and_then(Value::as_str) == Some(&name));
-            let now = now.and_then(|listener| listener.get("bind").and_then(Value::as_str).map(ToOwned::to_owned));
-            now.unwrap_or_else(|| one.bind.to_string())
-        };
-        written.map(bound).collect()
+        written.map(|one| self.bound(&one.key).unwrap_or_else(|| one.bind.to_string())).collect()
+    }
+
+    /// The address that the running process has for a listener, whose port may have been left to the system.
+    pub(crate) fn bound(&self, key: &str) -> Option<String> {
+        let name = key.strip_prefix("listener.")?;
+        let listeners = self.status().as_ref().ok()?.get("listeners")?.as_array()?;
+        let text = |listener: &'_ Value, key: &str| Some(listener.get(key)?.as_str()?.to_owned());
+        let ours = listeners.iter().find(|listener| text(listener, "name").as_deref() == Some(name))?;
+        text(ours, "bind")
     }
 
     /// Whether any listener intercepts, so that clients have to trust the authority.

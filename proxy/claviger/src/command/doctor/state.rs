@@ -25,6 +25,10 @@ const KEY_OLD_DAYS: i64 = 2 * 365;
 /// All of this category.
 pub(crate) fn checks(scene: &Scene<'_>) -> Vec<Check> {
     let mut all = Vec::new();
+    if scene.blind {
+        let (what, cause) = ("where the state is cannot be known", "the configuration that says it is not used");
+        return vec![Check::warning(Id::StateFolder, what, cause, "put that right first, see above")];
+    }
     if !scene.state_dir.exists() {
         let what = format!("`{}` is not there yet: nothing was sealed or recorded", scene.state_dir.display());
         all.push(Check::ok(Id::StateFolder, what));
@@ -184,42 +188,51 @@ fn database(scene: &Scene<'_>) -> Option<Check> {
 }
 
 fn ledger(scene: &Scene<'_>) -> Vec<Check> {
-    let Some(file) = scene.ledger.as_ref().filter(|file| file.exists()) else { return Vec::new() };
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let sizes = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let size: u64 = sizes.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum();
-    if size > LEDGER_WHOLE_MAX {
-        let what = format!("the ledger has {} MiB, and was not read as a whole", size >> 20);
-        let last = query::tail(file, 1).ok().and_then(|records| records.into_iter().next());
-        let cause = last
-            .map_or_else(|| "its end cannot be read".to_owned(), |last| format!("it ends at record {}", last.seq()));
-        return vec![Check::warning(Id::LedgerChain, what, cause, "`claviger ledger verify` reads all of it")];
-    }
-    match query::verify(file) {
-        Ok(report) => {
-            let mut all = vec![Check::ok(
-                Id::LedgerChain,
-                format!(
-                    "the ledger's chain is whole: {}",
-                    plural(usize::try_from(report.records).unwrap_or(usize::MAX), "record")
-                ),
-            )];
-            if report.lost > 0 {
-                let what = format!(
-                    "the ledger says that {} are missing",
-                    plural(usize::try_from(report.lost).unwrap_or(usize::MAX), "event")
-                );
+    let (mut all, mut records, mut lost, mut left) = (Vec::new(), 0, 0, LEDGER_WHOLE_MAX);
+    let ledgers = scene.ledgers();
+    for file in &ledgers {
+        let size = size_of(file);
+        if size > left {
+            let what = format!("`{}` has {} MiB, and was not read as a whole", file.display(), size >> 20);
+            let last = query::tail(file, 1).ok().and_then(|records| records.into_iter().next());
+            let cause =
+                last.map_or("its end cannot be read".to_owned(), |last| format!("it ends at record {}", last.seq()));
+            let next = "`claviger ledger verify` reads all of it";
+            all.push(Check::warning(Id::LedgerChain, what, cause, next));
+            continue;
+        }
+        left -= size;
+        match query::verify(file) {
+            Ok(report) => (records, lost) = (records + report.records, lost + report.lost),
+            Err(error) => {
                 let next =
-                    "look for a slow or full disk; `[ledger] ring` gives more room, `required = true` refuses instead";
-                all.push(Check::warning(Id::LedgerLost, what, "the disk did not keep up with what happened", next));
+                    "keep the file as it is, and find out who changed it; `claviger ledger verify` says the same";
+                all.push(Check::error(Id::LedgerChain, "the ledger's chain is broken", error.to_string(), next));
             }
-            all
-        }
-        Err(error) => {
-            let next = "keep the file as it is, and find out who changed it; `claviger ledger verify` says the same";
-            vec![Check::error(Id::LedgerChain, "the ledger's chain is broken", error.to_string(), next)]
         }
     }
+    if all.is_empty() && !ledgers.is_empty() {
+        let count = plural(usize::try_from(records).unwrap_or(usize::MAX), "record");
+        all.push(Check::ok(Id::LedgerChain, format!("the ledger's chain is whole: {count}")));
+    }
+    if lost > 0 {
+        let what = format!(
+            "the ledger says that {} missing",
+            if lost == 1 { "1 event is".to_owned() } else { format!("{lost} events are") }
+        );
+        let next = "look for a slow or full disk; `[ledger] ring` gives more room, `required = true` refuses instead";
+        all.push(Check::warning(Id::LedgerLost, what, "the disk did not keep up with what happened", next));
+    }
+    all
+}
+
+/// A ledger with its full files, which lie beside it and begin as it does.
+fn size_of(file: &Path) -> u64 {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&stem));
+    ours.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
 }
 
 fn space(folder: &Path) -> Option<Check> {

@@ -25,11 +25,6 @@ pub(super) struct JavaStore {
     listed: OnceLock<Vec<Entry>>,
 }
 
-/// The stores of this machine's Java, for whoever asks whether there are any.
-pub(crate) fn found() -> Vec<PathBuf> {
-    places(None).into_keys().collect()
-}
-
 /// The stores that can be changed, and what is to be said of those that cannot.
 pub(super) fn find(root: Option<&Path>) -> (Vec<JavaStore>, Vec<String>) {
     let (mut stores, mut unusable) = (Vec::new(), Vec::new());

@@ -80,6 +80,8 @@ pub(super) fn find(root: &Path) -> Result<SystemStore, String> {
                     /Library/Keychains/System.keychain` removes it"
             .to_owned());
     }
+    // The commands change their folder.
+    let root = &std::path::absolute(root).map_err(|error| format!("`{}`: {error}", root.display()))?;
     let is_here = |family: &&Family| family.signs.iter().any(|sign| root.join(sign).exists());
     let family = FAMILIES.iter().find(is_here).ok_or_else(|| {
         format!(
@@ -126,18 +128,21 @@ impl SystemStore {
         std::io::Write::write_all(&mut written, certificate.pem.as_bytes()).map_err(failed)?;
         written.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed)?;
         written.persist(&file).map_err(|error| failed(error.error))?;
-        let mut changes = vec![format!("added    {} ({})", file.display(), certificate.fingerprint())];
-        if let Err(why) = self.update() {
-            // Half of it would be found by the next who runs the command, and nobody would know.
+        let bundle = self.root.join(self.family.bundle);
+        let taken_up = self.update().and_then(|()| match is_in(&bundle, &certificate.pem) {
+            true => Ok(()),
+            false => {
+                let (command, bundle) = (self.update_line(), bundle.display());
+                Err(format!("`{command}` ran, and `{bundle}` does not hold the certificate"))
+            }
+        });
+        if let Err(why) = taken_up {
+            // Half of it would be taken up by whoever runs the command next, and nobody would know.
             let _ = std::fs::remove_file(&file);
             return Err(why);
         }
-        let bundle = self.root.join(self.family.bundle);
-        if is_in(&bundle, &certificate.pem) {
-            changes.push(format!("changed  {}", bundle.display()));
-            return Ok(changes);
-        }
-        Err(format!("`{}` ran, and `{}` does not hold the certificate", self.update_line(), bundle.display()))
+        let added = format!("added    {} ({})", file.display(), certificate.fingerprint());
+        Ok(vec![added, format!("changed  {}", bundle.display())])
     }
 
     pub(super) fn remove(&self) -> Result<Vec<String>, String> {

@@ -9,26 +9,20 @@ use claviger_wire::preset;
 use super::super::check::{Check, Id};
 use super::super::scene::Scene;
 use crate::command::plural;
+use crate::environment::{FAMILIES, Holds};
 use crate::os;
 
 /// The variables by which clients find a proxy for https:// URLs. Which client reads which: docs/clients.md.
 pub(super) const PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Variables that name a file of certificates, or a folder of them.
-pub(super) const CA_FILES: [&str; 12] = [
-    "SSL_CERT_FILE",
-    "CURL_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "GIT_SSL_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
-    "CARGO_HTTP_CAINFO",
-    "AWS_CA_BUNDLE",
-    "npm_config_cafile",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "DENO_CERT",
-];
+/// Variables that name a file of certificates, of all families of clients.
+fn ca_files() -> impl Iterator<Item = &'static str> {
+    let variables = FAMILIES.iter().flat_map(|family| family.variables);
+    let names = variables.filter(|one| matches!(one.holds, Holds::Bundle | Holds::BundleIfInherited | Holds::Additive));
+    names.map(|one| one.name)
+}
+
+/// One that names folders.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 
 /// A proxy is near.
@@ -68,8 +62,9 @@ fn proxy(scene: &Scene<'_>, variable: &Variable<'_>) -> Vec<Check> {
             None => Vec::new(),
             Some(address) => {
                 let what = "HTTPS_PROXY is not set in this shell";
-                let cause = format!("programs that are started here do not find the listener at {address}");
-                let next = "start them by `claviger exec -- …`, or export HTTPS_PROXY and https_proxy";
+                let at = if address.ends_with(":0") { String::new() } else { format!(" at {address}") };
+                let cause = format!("programs that are started here do not find the forward listener{at}");
+                let next = "start them by `claviger exec -- CMD`, or export HTTPS_PROXY and https_proxy";
                 vec![Check::warning(Id::EnvironmentProxy, what, cause, next)]
             }
         };
@@ -102,7 +97,7 @@ fn proxy(scene: &Scene<'_>, variable: &Variable<'_>) -> Vec<Check> {
                 let (host, port) = address_of(value).unwrap_or_default();
                 let what = format!("{name} names {host}:{port}, which is no listener of this configuration");
                 let cause = format!("the configuration has {}", forward.join(", "));
-                let next = "name one of these, or start programs by `claviger exec -- …`";
+                let next = "name one of these, or start programs by `claviger exec -- CMD`";
                 Check::warning(Id::EnvironmentProxy, what, cause, next)
             }
         });
@@ -157,7 +152,7 @@ fn no_proxy(scene: &Scene<'_>, variable: &Variable<'_>) -> Vec<Check> {
                 let cause = format!(
                     "its entry `{entry}` covers that host, so that clients go there directly, without a credential"
                 );
-                let next = format!("take `{entry}` out of {name}, or start programs by `claviger exec -- …`");
+                let next = format!("take `{entry}` out of {name}, or start programs by `claviger exec -- CMD`");
                 all.push(Check::error(Id::EnvironmentNoProxy, what, cause, next).of(name));
             }
             None if any_proxy => {
@@ -190,7 +185,7 @@ fn hides(entry: &str, host: &str) -> bool {
 fn authorities(variable: &Variable<'_>) -> Vec<Check> {
     let mut all = Vec::new();
     let mut good = Vec::new();
-    for name in CA_FILES {
+    for name in ca_files() {
         let Some(file) = variable(name) else { continue };
         let wrong = match os::read_regular(file.as_ref(), BUNDLE_MAX) {
             Ok(bytes) if bytes.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") => {
@@ -201,7 +196,7 @@ fn authorities(variable: &Variable<'_>) -> Vec<Check> {
             Err(error) => error.to_string(),
         };
         let what = format!("{name} names `{file}`, which is no file of certificates");
-        let next = format!("`unset {name}`, or start programs by `claviger exec -- …`, which sets it anew");
+        let next = format!("`unset {name}`, or start programs by `claviger exec -- CMD`, which sets it anew");
         all.push(Check::error(Id::EnvironmentCa, what, wrong, next).of(name));
     }
     if let Some(folders) = variable(CA_FOLDER)
@@ -212,7 +207,7 @@ fn authorities(variable: &Variable<'_>) -> Vec<Check> {
         all.push(Check::error(Id::EnvironmentCa, what, "it is not there", next).of(CA_FOLDER));
     }
     if all.is_empty() && !good.is_empty() {
-        all.push(Check::ok(Id::EnvironmentCa, format!("{} has certificates", good.join(", "))));
+        all.push(Check::ok(Id::EnvironmentCa, format!("{} can be read: certificates", good.join(", "))));
     }
     all
 }
