@@ -15,7 +15,7 @@ mod watched;
 
 pub use attestor::complete_attestor;
 pub use attestor::exec_session::{
-    NoRandomness, SessionIdentity, SessionToken, looks_like_session_token, session_chain,
+    Kinship, NoRandomness, SessionIdentity, SessionToken, looks_like_session_token, session_chain,
 };
 pub use attestors::{Attestors, IdentityEnv, Profile};
 pub use chain::{Chain, ConnectionFacts, ConnectionProofs, Outcome};

@@ -1,8 +1,8 @@
 //! One client connection: who is behind it, and serving HTTP on it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     open: Cell<u32>,
     total: Cell<u64>,
     known: RefCell<Option<Known>>,
+    /// The session's token, if the client belongs to it and shows none. Asked for once: it is the kernel's word.
+    vouched: OnceCell<Option<Vec<u8>>>,
 }
 
 /// What the transport says of the client.
@@ -46,6 +48,7 @@ pub(crate) struct Connection {
 pub(crate) struct Peer {
     pub(crate) certificates: Arc<[CertificateDer<'static>]>,
     pub(crate) unix: Option<UnixPeer>,
+    pub(crate) remote: Option<SocketAddr>,
     /// Its place among the listener's connections; kept by what lives on inside a CONNECT.
     pub(crate) _counted: Rc<()>,
 }
@@ -99,6 +102,7 @@ impl Connection {
             open: Cell::new(0),
             total: Cell::new(0),
             known: RefCell::default(),
+            vouched: OnceCell::new(),
         })
     }
 
@@ -164,6 +168,19 @@ impl Connection {
         listener.chain.still_holds(&self.proofs(generation, &listener.chain), attested)
     }
 
+    /// The proof in `Proxy-Authorization`; for a client of a session that has no way to show one, the session's own.
+    pub(crate) fn proxy_token(&self, head: &Parts) -> Result<Option<Vec<u8>>, Refusal> {
+        let settings = &self.listener.settings;
+        let shown = head::proxy_token(&head.headers)?;
+        match settings.session.as_ref().and_then(|session| session.kinship.as_ref()) {
+            Some(kinship) if shown.is_none() && settings.mode == Mode::Forward => {
+                let vouch = || self.peer.remote.and_then(|remote| kinship.vouch(remote));
+                Ok(self.vouched.get_or_init(vouch).clone())
+            }
+            Some(_) | None => Ok(shown),
+        }
+    }
+
     fn token<'a>(
         &self,
         settings: &ListenerSettings,
@@ -173,7 +190,7 @@ impl Connection {
         let reads_slots = settings.mode == Mode::Gateway || settings.authenticate_at == AuthenticateAt::Request;
         let shown = match &self.inside {
             Some(inside) => inside.token.clone(),
-            None => head::proxy_token(&head.headers)?,
+            None => self.proxy_token(head)?,
         };
         // Where the proof came ahead, what stands in the API key's place is a placeholder.
         if shown.is_some() || !reads_slots {

@@ -68,7 +68,7 @@ async fn open(
     }
     if known {
         let token = match attested {
-            Some(_) => head::proxy_token(&head.headers)?,
+            Some(_) => connection.proxy_token(head)?,
             None => None,
         };
         let connection = connection.clone();

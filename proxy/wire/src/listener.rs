@@ -197,7 +197,7 @@ async fn greet(
 ) {
     let ip = remote.map(|remote| remote.ip().to_canonical());
     let Some(tls) = listener.tls.clone() else {
-        let peer = Peer { unix, _counted: counted, ..Peer::default() };
+        let peer = Peer { unix, remote, _counted: counted, ..Peer::default() };
         let connection = Connection::new(core.clone(), listener, ip, peer, None);
         return serve(connection, stream, Protocol::Http1).await;
     };
@@ -208,7 +208,7 @@ async fn greet(
             let session = stream.get_ref().1;
             let certificates =
                 session.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned());
-            let peer = Peer { certificates: certificates.collect(), unix, _counted: counted };
+            let peer = Peer { certificates: certificates.collect(), unix, remote, _counted: counted };
             let protocol = protocol_of(session.alpn_protocol());
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
             serve(connection, stream, protocol).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use claviger_contract::Clock;
 use claviger_credential::Credentials;
-use claviger_identity::{SessionIdentity, SessionToken, session_chain};
+use claviger_identity::{Kinship, SessionIdentity, SessionToken, session_chain};
 use claviger_policy::document::{self, Diagnostics};
 use claviger_policy::{AttributeValue, Attributes, Policy, Principal, SpiffeId};
 use claviger_wire::{Listener, ListenerSettings, Mode, SessionSettings, Unmatched};
@@ -95,7 +95,8 @@ impl SessionAsk {
         let identity = SessionIdentity { token: self.token.clone(), id, attributes: self.attributes.clone() };
         let chain = session_chain(&identity, permitted, clock.clone());
         let only = (!self.services.is_empty()).then(|| self.services.iter().map(|name| name.as_str().into()).collect());
-        let session = SessionSettings { services: only };
+        let kinship = Some(Kinship::new(self.token.clone(), self.forward));
+        let session = SessionSettings { services: only, kinship };
         let listener = |name, mode, address| {
             ListenerSettings::of_session(name, mode, address, self.unmatched, session.clone())
                 .map(|settings| Listener::of_session(settings, chain.clone()))

@@ -5,6 +5,7 @@
 //! said by whoever started it, which is why rules hold of it only through workloads with `exec = true`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use claviger_policy::{Attributes, Principal, SpiffeId};
 
 use super::{Attestor, Evidence};
 use crate::chain::Chain;
+use crate::os::is_of_own_descendant;
 use crate::{IdentityError, proof_digest};
 
 /// How a session's token begins, by which it is told from tokens of issuers.
@@ -65,6 +67,37 @@ pub fn looks_like_session_token(bytes: &[u8]) -> bool {
     let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     bytes.strip_prefix(PREFIX.as_bytes()).is_some_and(|rest| rest.len() == 43 && rest.iter().all(is_of_token))
 }
+
+/// Lets those in who belong to the session and have no way to show its token: Java's clients take a proxy, but no proof
+/// for it. The kernel says whether a client is a process of the session, and then it is as if it had shown the token.
+#[derive(Clone, Debug)]
+pub struct Kinship {
+    token: SessionToken,
+    /// The listener's address, as its clients see it.
+    listener: SocketAddr,
+}
+
+impl Kinship {
+    /// For the listener of a session that this process serves and whose command it starts.
+    pub fn new(token: SessionToken, listener: SocketAddr) -> Self {
+        Self { token, listener }
+    }
+
+    /// The session's token, if the client at this address was started by this process, directly or not. Reads `/proc`:
+    /// some milliseconds. Elsewhere than on Linux nobody is known.
+    #[allow(clippy::disallowed_methods, reason = "it is the proof of this client from here on, as if it had shown it")]
+    pub fn vouch(&self, peer: SocketAddr) -> Option<Vec<u8>> {
+        is_of_own_descendant(peer, self.listener).then(|| self.token.0.expose().to_vec())
+    }
+}
+
+impl PartialEq for Kinship {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.token.0, &other.token.0) && self.listener == other.listener
+    }
+}
+
+impl Eq for Kinship {}
 
 /// Who a session is.
 #[derive(Clone, Debug)]

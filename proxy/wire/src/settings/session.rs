@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use claviger_identity::Kinship;
 use claviger_policy::document::{Diagnostics, Located, SourceFile, parse};
 
 use super::{AuthenticateAt, Bind, ListenerSettings, Mode, Unmatched};
@@ -13,6 +14,8 @@ use crate::address::AddressGuard;
 pub struct SessionSettings {
     /// The services that the session was started for; `None`: all.
     pub services: Option<Arc<[Arc<str>]>>,
+    /// Who belongs to the session though it shows no proof.
+    pub kinship: Option<Kinship>,
 }
 
 impl SessionSettings {
