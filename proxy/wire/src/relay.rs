@@ -235,7 +235,7 @@ fn open(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<Response
         let Ok(upgraded) = upgrade.await else { return };
         let failed = |what: String| {
             let (code, request_id) = ("intercepted_tls_failed".to_owned(), request_id().to_string());
-            let url = format!("https://{authority}");
+            let url = format!("https://{}", named(Scheme::Https, &authority));
             (shared.refused)(Refused { method: "CONNECT".to_owned(), url, code, request_id, detail: Some(what) });
         };
         let leaf = match shared.hosts.leaf(&authority.host) {
@@ -280,8 +280,9 @@ async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Res
     };
     head::strip_request(&mut head.headers);
     head::strip_proof(&mut head.headers, Some(&shared.session));
-    head.uri = absolute(scheme, &authority, &path)?;
-    let host = HeaderValue::from_str(&authority.to_string());
+    let named = named(scheme, &authority);
+    head.uri = absolute(scheme, &named, &path)?;
+    let host = HeaderValue::from_str(&named);
     head.headers.insert(HOST, host.map_err(|_| Refusal::new(RefusalCode::BadTarget, "the host cannot be written"))?);
     let token = shared.upstream.proof.token().await.map_err(|why| Refusal::new(RefusalCode::InvalidIdentity, why))?;
     if let Some(token) = token {
@@ -292,13 +293,14 @@ async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Res
     Ok(response.map(BodyExt::boxed))
 }
 
+/// As clients name it: without the port that the scheme has anyway.
+fn named(scheme: Scheme, authority: &Authority) -> String {
+    if authority.port == scheme.default_port() { authority.host.to_string() } else { authority.to_string() }
+}
+
 /// The request as h2 writes it; for h1 the path is taken out of it again.
-fn absolute(scheme: Scheme, authority: &Authority, path: &str) -> Result<Uri, Refusal> {
-    let scheme = match scheme {
-        Scheme::Https => "https",
-        Scheme::Http => "http",
-    };
-    let built = Uri::builder().scheme(scheme).authority(authority.to_string()).path_and_query(path).build();
+fn absolute(scheme: Scheme, authority: &str, path: &str) -> Result<Uri, Refusal> {
+    let built = Uri::builder().scheme(scheme.as_str()).authority(authority).path_and_query(path).build();
     built.map_err(|error| Refusal::new(RefusalCode::BadTarget, error.to_string()))
 }
 
@@ -334,7 +336,7 @@ impl Shared {
     fn shown(&self, place: &Place, uri: &Uri) -> String {
         let path = uri.path();
         match (place, uri.authority()) {
-            (Place::Inside(authority), _) => format!("https://{authority}{path}"),
+            (Place::Inside(authority), _) => format!("https://{}{path}", named(Scheme::Https, authority)),
             (Place::Proxy, Some(authority)) => format!("{}://{authority}{path}", uri.scheme_str().unwrap_or("https")),
             (Place::Proxy, None) => path.to_owned(),
             (Place::Base, _) => self.admitted_path(path).unwrap_or_default().to_owned(),

@@ -72,6 +72,8 @@ impl NextCommand {
             "outside_session" => "start the command with `--service` for this one too".to_owned(),
             "denied" if self.is_here => format!("claviger suggest{config} {id}"),
             _ if self.is_here => format!("claviger explain{config} {id}"),
+            // The gateway was not asked, or did not answer.
+            _ if refused.detail.is_some() => "claviger doctor".to_owned(),
             _ => format!("ask whoever runs the gateway about request {id}"),
         }
     }
@@ -171,7 +173,7 @@ mod tests {
             ("denied", " --config c.toml", true, "claviger suggest --config c.toml 0123"),
             ("suspended", "", true, "claviger explain 0123"),
             ("outside_session", "", true, "start the command with `--service` for this one too"),
-            ("denied", "", false, "ask whoever runs the gateway about request 0123"),
+            ("upstream_untrusted", "", false, "claviger doctor"),
         ] {
             let next = NextCommand { config: config.to_owned(), is_here };
             let shown =
