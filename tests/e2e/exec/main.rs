@@ -1,1 +1,11 @@
-//! `claviger exec`
+//! `claviger exec`: a command without secrets, behind a proxy of its own.
+
+mod basics;
+mod clients;
+mod denials;
+mod ends;
+mod identity;
+mod shell;
+mod signals;
+mod speed;
+mod stage;
