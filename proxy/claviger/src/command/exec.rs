@@ -24,6 +24,7 @@ use self::janitor::Janitor;
 use self::serve::Begun;
 use crate::cli::ConfigArgs;
 use crate::command::{Done, Failure, configuration};
+use crate::environment::Endpoint;
 use crate::{console, environment};
 
 /// Runs CMD behind a proxy of its own: without secrets, as a workload of the configuration
@@ -103,8 +104,7 @@ fn execute(args: &ExecArgs) -> Result<u8, Failure> {
         Some(url) => gateway::begin(args, &url, &folder, denials.teller()),
     };
     let Begun { session, mut place, endpoint } = begun?;
-    let made = environment::make(&endpoint, &|name| std::env::var_os(name))
-        .map_err(failed("write the files of the session"))?;
+    let made = make_environment(&endpoint)?;
     session.attend(&mut place, args.quiet);
     let launch = Launch {
         program: program.clone(),
@@ -129,6 +129,20 @@ fn execute(args: &ExecArgs) -> Result<u8, Failure> {
     janitor.dismiss();
     Ok(code)
 }
+
+/// The command's environment, as far as it differs from the caller's, and the files that it names.
+fn make_environment(endpoint: &Endpoint) -> Result<environment::Environment, Failure> {
+    let made = environment::make(endpoint, &|name| std::env::var_os(name));
+    let mut made = made.map_err(|error| Failure::doing("write the files of the session")(&error))?;
+    // For clients and scripts that take no proxy: `$CLAVIGER_BASE_URL/SERVICE` is where the service is.
+    if let Some(gateway) = &endpoint.gateway {
+        made.set.insert(BASE_URL.to_owned(), gateway.into());
+    }
+    Ok(made)
+}
+
+/// Where services are found by their names, the session's proof included.
+const BASE_URL: &str = "CLAVIGER_BASE_URL";
 
 fn tell_unspawned(error: &SpawnError) {
     console::failure(&format!("claviger: {error}"));
