@@ -4,7 +4,8 @@
   standin.py api HOST PORT FILE   an HTTPS API named HOST on 127.0.0.1:PORT, which answers to whoever sends one of the
                                   headers in FILE (`name: value`, one a line, perhaps with ` # whose`; read at each
                                   request). ca.pem is its root. HOST may be several, as a.test,b.test. Asked as a model
-                                  (`/chat/completions`), it answers as one
+                                  (`/chat/completions`), as a registry (`/NAME`, of registry.npmjs.org) or as a git server
+                                  (`/OWNER/NAME.git`, out of the folder `repositories`), it answers as one
   standin.py certificate HOST     makes HOST.pem and HOST.key, under the same root
   standin.py issuer               makes issuer.key and jwks.json: the keys of a cluster or CI system
   standin.py token FILE           prints a token of the claims in FILE (JSON), signed by issuer.key, good for 10 minutes
@@ -14,11 +15,13 @@ Needs Python 3.8 and openssl, and nothing else. For trying things out only.
 
 import base64
 import http.server
+import io
 import json
 import os
 import ssl
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -57,17 +60,51 @@ def api(host, port, keys):
             said = {"api": host, "request": "%s %s" % (self.command, self.path), "body": len(body)}
             if known and found[0]:
                 said["key of"] = found[0]
+            if known and ".git/" in self.path:
+                return self.git(body)
+            if known and host == "registry.npmjs.org" and self.command == "GET":
+                return self.package(self.path)
             if self.command == "POST" and self.path.endswith("/chat/completions"):
                 message = {"role": "assistant", "content": "Hello from %s." % host}
                 said = {"id": "1", "object": "chat.completion", "created": int(time.time()), "model": "stand-in",
                         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-            text = json.dumps(said if known else {"error": "wrong key"}).encode() + b"\n"
+            self.say(status, "application/json", json.dumps(said if known else {"error": "wrong key"}).encode() + b"\n")
+
+        def say(self, status, kind, text):
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", kind)
             self.send_header("content-length", str(len(text)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
+
+        def git(self, body):
+            path, _, query = self.path.partition("?")
+            asked = {"GIT_PROJECT_ROOT": os.path.abspath("repositories"), "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": "x",
+                     "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command,
+                     "CONTENT_TYPE": self.headers.get("content-type", ""), "CONTENT_LENGTH": str(len(body)),
+                     "HTTP_CONTENT_ENCODING": self.headers.get("content-encoding", ""),
+                     "GIT_PROTOCOL": self.headers.get("git-protocol", "")}
+            done = subprocess.run(["git", "-c", "safe.directory=*", "http-backend"], input=body, capture_output=True,
+                                  env={**os.environ, **asked})
+            head, _, text = done.stdout.partition(b"\r\n\r\n")
+            head = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+            self.say(int(head.get("Status", "200").split()[0]), head.get("Content-Type", "text/plain"), text)
+
+        def package(self, path):
+            name = path.split("/")[1]
+            file = io.BytesIO()
+            with tarfile.open(fileobj=file, mode="w:gz") as archive:
+                for inside, text in [("package.json", json.dumps({"name": name, "version": "1.0.0"})), ("index.js", "")]:
+                    entry = tarfile.TarInfo("package/" + inside)
+                    entry.size = len(text)
+                    archive.addfile(entry, io.BytesIO(text.encode()))
+            if path.endswith(".tgz"):
+                return self.say(200, "application/octet-stream", file.getvalue())
+            dist = {"tarball": "https://%s/%s/-/%s-1.0.0.tgz" % (host, name, name)}
+            version = {"name": name, "version": "1.0.0", "dist": dist}
+            said = {"name": name, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
+            self.say(200, "application/json", json.dumps(said).encode())
 
         def has(self, name, value):
             return self.headers.get(name) == value

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use claviger_tests::peers::Installed;
+
 use crate::document::{Step, matches};
 use crate::terminal::Terminal;
 
@@ -41,6 +43,11 @@ fn a_laptop() {
     travel("laptop.md");
 }
 
+#[test]
+fn a_coding_agent() {
+    travel("agent.md");
+}
+
 /// Each page has a test of its name here, and a link from the README.
 #[test]
 fn every_page_is_typed() {
@@ -70,6 +77,7 @@ fn travel(page: &str) {
     assert!(steps.len() > 3, "{page} has no steps");
     let scratch = tempfile::TempDir::new().unwrap();
     std::fs::copy(folder().join("standin.py"), scratch.path().join("standin.py")).unwrap();
+    let programs = programs();
     let mut terminals: HashMap<String, Terminal> = HashMap::new();
     for step in steps {
         match step {
@@ -85,7 +93,8 @@ fn travel(page: &str) {
             }
             Step::Command { terminal, line, text, shown } => {
                 let is_first = terminal.is_empty();
-                let typed = terminals.entry(terminal).or_insert_with(|| Terminal::open(scratch.path()));
+                let typed =
+                    terminals.entry(terminal).or_insert_with(|| Terminal::open(scratch.path(), programs.path()));
                 // In the first terminal each command ends; elsewhere something may go on running.
                 let enough = |said: &str| !is_first && !shown.is_empty() && matches(&shown, said);
                 let mut said = typed.run(&text, enough);
@@ -117,6 +126,19 @@ fn travel(page: &str) {
             claviger_tests::canary::assert_absent_below(&secret, state);
         }
     }
+}
+
+/// What a reader has installed, as the pages ask for it: node and npm, whatever this machine has.
+fn programs() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (node, npm) = (Installed::node(), Installed::npm());
+    for (name, before) in [("node", String::new()), ("npm", format!("'{}' ", npm.display()))] {
+        let program = folder.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\nexec '{}' {before}\"$@\"\n", node.display())).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
 }
 
 /// The values that the stand-ins ask for.

@@ -26,12 +26,11 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Opens one in a folder, with the binary on the path.
-    pub(crate) fn open(folder: &Path) -> Self {
+    /// Opens one in a folder, with the binary on the path, and programs that a reader has installed.
+    pub(crate) fn open(folder: &Path, programs: &Path) -> Self {
         let binary = claviger_tests::binary();
-        // A reader has installed what the pages ask for.
-        let peers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
-        let folders = [binary.parent().unwrap().to_owned(), peers.join("venv/bin")];
+        let python = claviger_tests::peers::Installed::python();
+        let folders = [binary.parent().unwrap(), programs, python.parent().unwrap()];
         let folders = folders.iter().map(|folder| format!("{}:", folder.display())).collect::<String>();
         let path = format!("{folders}{}", std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
