@@ -109,7 +109,7 @@ async fn what_is_covered_looks_empty_and_forgets() {
         [ -f ~/.netrc ] && [ ! -s ~/.netrc ] || { echo "netrc is not empty"; exit 1; }
         [ -d ~/.aws ] && [ -z "$(ls -A ~/.aws)" ] || { echo "aws is not empty"; exit 1; }
         [ "$(cat ~/.docker/config.json)" = "{}" ] || { echo "docker's would not parse"; exit 1; }
-        [ -f .env ] && [ ! -s .env ] || { echo ".env is not empty"; exit 1; }
+        [ "$(cat .env)" = "KEY=hidden-by-claviger" ] || { echo ".env is not masked: $(cat .env)"; exit 1; }
         echo changed >~/.netrc; mkdir -p ~/.aws/cli; echo changed >~/.aws/credentials
         echo new >new.txt; mkdir -p sub; echo new >sub/new.txt; cat new.txt sub/new.txt
     "#;

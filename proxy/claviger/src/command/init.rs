@@ -3,7 +3,7 @@
 //! Nothing is sealed, written or replaced without a yes: at the terminal, or by a flag.
 
 mod ask;
-mod dotenv;
+pub(crate) mod dotenv;
 mod existing;
 mod git;
 mod given;

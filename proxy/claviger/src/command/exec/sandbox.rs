@@ -8,6 +8,7 @@
 //!
 //! `hidden.toml` is the list of what is hidden. docs/sandbox.md says what all this holds off and what it does not.
 
+mod dotenv;
 pub(crate) mod hidden;
 mod project;
 mod readable;

@@ -10,22 +10,22 @@ use claviger_contract::Secret;
 
 /// One assignment.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The variable.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its line, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// The bytes of the value in the file, inside of its quotes.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// The quote around it.
-    pub(super) quote: Option<u8>,
+    pub(crate) quote: Option<u8>,
     /// What it says.
-    pub(super) reading: Reading,
+    pub(crate) reading: Reading,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// All readers read this; it may be empty.
     Value(Secret),
     /// It is made of other variables, or of what a command prints.
@@ -35,7 +35,7 @@ pub(super) enum Reading {
 }
 
 /// All assignments of a file, in its order. `shell`: a shell reads it (`.envrc`), to which a backtick is a command.
-pub(super) fn parse(text: &[u8], shell: bool) -> Vec<Entry> {
+pub(crate) fn parse(text: &[u8], shell: bool) -> Vec<Entry> {
     let mut parser = Parser { text, at: 0, line: 1, shell, hopeless: Vec::new() };
     if text.starts_with(b"\xef\xbb\xbf") {
         parser.at = 3;

@@ -131,7 +131,16 @@ pub(crate) fn refuse_calls(tcp_only: bool) -> io::Result<()> {
     apply(rings.into_iter().map(|call| (call, vec![])).collect(), SeccompAction::Errno(absent))
 }
 
-fn apply(calls: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> io::Result<()> {
+/// What some kernels for x86-64 add to a call's number, and which of these calls then have another (x32).
+const X32: i64 = 0x4000_0000;
+const X32_OTHER: [(i64, i64); 3] = [(libc::SYS_ioctl, 514), (libc::SYS_sendmsg, 518), (libc::SYS_sendmmsg, 538)];
+
+fn apply(mut calls: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> io::Result<()> {
+    if cfg!(target_arch = "x86_64") {
+        let other = |call: i64| X32_OTHER.iter().find(|(one, _)| *one == call).map_or(call, |(_, other)| *other);
+        let twice: Vec<_> = calls.iter().map(|(call, rules)| (X32 + other(*call), rules.clone())).collect();
+        calls.extend(twice);
+    }
     let here = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let filter = SeccompFilter::new(calls, SeccompAction::Allow, action, here).map_err(io::Error::other)?;
     let program = BpfProgram::try_from(filter).map_err(io::Error::other)?;

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::project;
+use super::{dotenv, project};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,7 +225,7 @@ pub(crate) fn find(caller: &Caller, wishes: &Wishes) -> Result<Hidden, String> {
     let files = project::environment_files(&caller.directory, project.as_deref());
     hidden.cut_short = files.cut_short;
     for path in &files.found {
-        add(&mut all, path, "keys of the project", "");
+        add(&mut all, path, "keys of the project", &dotenv::masked(path));
     }
     let stay: Vec<PathBuf> = list.sockets.stay.iter().flat_map(|text| caller.expand(text)).collect();
     let stay: Vec<PathBuf> = stay.iter().filter_map(|path| path.canonicalize().ok()).collect();

@@ -11,7 +11,7 @@ const LISTED: usize = 12;
 
 /// Parts of names of variables that tell of a secret.
 const TELLING: [&str; 11] =
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PWD", "CREDENTIAL", "AUTH", "PRIVATE", "DSN", "WEBHOOK"];
+    ["KEY", "TOKEN", "SECRET", "PASS", "PWD", "_PW", "CREDENTIAL", "AUTH", "PRIVATE", "DSN", "WEBHOOK"];
 
 /// Names that hold one of these parts and no secret.
 const HARMLESS: [&str; 8] =
@@ -26,7 +26,8 @@ pub(crate) fn variables(caller: &Caller, environment: &[(OsString, OsString)]) -
     names
 }
 
-fn tells_of_a_secret(name: &str) -> bool {
+/// Whether a variable of this name holds a secret, as far as a name can tell.
+pub(super) fn tells_of_a_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let tells = TELLING.iter().any(|part| upper.contains(part)) || upper.ends_with("_PAT");
     tells && !HARMLESS.iter().any(|one| upper == *one)
