@@ -39,10 +39,17 @@ pub(crate) struct Verdict {
     pub(crate) problem: Option<String>,
 }
 
+impl Verdict {
+    /// Whether it was the credential that the double refused.
+    pub(crate) fn is_of_the_credential(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem.starts_with("credential: "))
+    }
+}
+
 /// A running double.
 #[derive(Debug)]
 pub(crate) struct Double {
-    pub(crate) origin: Origin,
+    origin: Origin,
     verdicts: Arc<Mutex<Vec<Verdict>>>,
 }
 
@@ -68,6 +75,20 @@ impl Double {
             false => Origin::start(ca, &proof.hosts(), &["h2", "http/1.1"], answering).await,
         };
         Self { origin, verdicts }
+    }
+
+    /// Where it is on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.origin.port()
+    }
+
+    /// What it was asked since it was asked this last; all of it was taken.
+    #[track_caller]
+    pub(crate) fn take_good(&self, what: &str) -> Vec<Verdict> {
+        let verdicts = self.take();
+        let refused: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.problem.is_some()).collect();
+        assert!(refused.is_empty(), "{what}: the double refused {refused:#?}");
+        verdicts
     }
 
     /// What it was asked since it was asked this last.
@@ -178,9 +199,9 @@ fn credential_problem(
     }
     let expects = |name: &str| {
         route.key.iter().any(|place| match place {
-            Place::Header(header, _) => *header == name,
+            Place::Header(header, _) | Place::Issued(header, _) => *header == name,
             Place::Basic(_) => name == AUTHORIZATION.as_str(),
-            Place::Query(..) | Place::Path(_) | Place::Body(_) => false,
+            Place::Path(_) | Place::Body(_) => false,
         })
     };
     if let Some(name) = CREDENTIALS.iter().find(|name| headers.contains_key(**name) && !expects(name)) {
@@ -203,19 +224,11 @@ fn place_problem(proof: &Proof, place: &Place, target: &Target, asked: &Asked) -
         .fold(place.text().to_owned(), |text, (field, value)| text.replace(&format!("{{{field}}}"), value));
     match place {
         Place::Header(name, _) => header_problem(&asked.head.headers, name, &filled),
+        Place::Issued(name, _) if !asked.head.headers.contains_key(*name) => None,
+        Place::Issued(name, _) => header_problem(&asked.head.headers, name, &filled),
         Place::Basic(_) => {
             let encoded = format!("Basic {}", STANDARD.encode(filled));
             header_problem(&asked.head.headers, AUTHORIZATION.as_str(), &encoded)
-        }
-        Place::Query(name, _) => {
-            let values: Vec<&String> =
-                target.query.iter().filter(|(written, _)| written == name).map(|(_, value)| value).collect();
-            match values.as_slice() {
-                [value] if **value == filled => None,
-                [_] => Some(format!("the query's `{name}` has another value")),
-                [] => Some(format!("the query has no `{name}`")),
-                _ => Some(format!("the query has `{name}` twice")),
-            }
         }
         Place::Path(_) => {
             (!percent_decoded(&target.path).starts_with(&filled)).then(|| "the path holds another value".to_owned())

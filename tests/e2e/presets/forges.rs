@@ -6,11 +6,11 @@ use crate::git::Repositories;
 use crate::proof::{Answer, Place, Proof, Route};
 
 /// The three calls of a clone, and those of a push.
-fn git(proof: Proof, calls: [&'static str; 3], user: &'static str, repository: &str) -> Proof {
+fn git(proof: Proof, calls: [&'static str; 3], key: &[Place], repository: &str) -> Proof {
     let repositories = Repositories::with(repository);
     calls.into_iter().fold(proof, |proof, call| {
         let repositories = repositories.clone();
-        proof.route(Route::new(call).key(&[Place::Basic(user)]).answers(move |asked| repositories.answer(&asked)))
+        proof.route(Route::new(call).key(key).answers(move |asked| repositories.answer(&asked)))
     })
 }
 
@@ -55,18 +55,44 @@ pub(crate) fn github() -> Proof {
         "POST github.com/acme/notes.git/git-upload-pack",
         "POST github.com/acme/notes.git/git-receive-pack",
     ];
-    git(proof, calls, "x-access-token:{key}", "acme/notes.git")
+    git(proof, calls, &[Place::Basic("x-access-token:{key}")], "acme/notes.git")
         .driver_with("git.sh", &[("REPOSITORY", "https://github.com/acme/notes.git")])
         .route(api("GET api.github.com/rate_limit", 200, &json!({"resources": {}})))
         .set("read", "GET https://api.github.com/repos/acme/notes", "POST https://api.github.com/graphql")
-        .set("read", "GET https://api.github.com/search/code?q=x", "PUT https://api.github.com/repos/acme/notes")
+        .set("read", "GET https://api.github.com/search/code?q=x", "PUT https://api.github.com/repos/acme/notes/topics")
+        .set(
+            "issues",
+            "POST https://api.github.com/repos/acme/notes/issues",
+            "PUT https://api.github.com/repos/acme/notes/issues/1/lock",
+        )
+        .set(
+            "pulls",
+            "POST https://api.github.com/repos/acme/notes/pulls",
+            "PUT https://api.github.com/repos/acme/notes/pulls/1/merge",
+        )
+        .set(
+            "fetch",
+            "GET https://github.com/acme/notes.git/info/refs?service=git-upload-pack",
+            "POST https://github.com/acme/notes.git/git-receive-pack",
+        )
+        .set(
+            "push",
+            "POST https://github.com/acme/notes.git/git-receive-pack",
+            "DELETE https://api.github.com/repos/acme/notes",
+        )
+        .set(
+            "raw",
+            "GET https://raw.githubusercontent.com/acme/notes/main/README.md",
+            "GET https://api.github.com/user",
+        )
 }
 
 /// <https://docs.gitlab.com/api/rest/authentication/>; git: <https://docs.gitlab.com/user/profile/personal_access_tokens/>.
 pub(crate) fn gitlab() -> Proof {
     let project = json!({"id": 1, "name": "notes", "path_with_namespace": "acme/notes"});
     let issue = json!({"id": 1, "iid": 1, "project_id": 1, "title": "A title"});
-    let key = [Place::Header("private-token", "{key}")];
+    // Both places at once: the API reads the one, git the other, and neither minds what the other reads.
+    let key = [Place::Header("private-token", "{key}"), Place::Basic("oauth2:{key}")];
     let proof = Proof::new("gitlab", "glpat-{}")
         .refuses(401, &json!({"message": "401 Unauthorized"}))
         .route(Route::new("GET gitlab.com/api/v4/projects/acme%2Fnotes").key(&key).json(&project))
@@ -76,13 +102,43 @@ pub(crate) fn gitlab() -> Proof {
                 .body("A title")
                 .answer(Answer::json(201, &issue)),
         )
-        .driver("gitlab_calls.py")
-        .route(Route::new("GET gitlab.com/api/v4/user").key(&key).json(&json!({"id": 1, "username": "me"})));
+        .driver("gitlab_calls.py");
     let calls = [
         "GET gitlab.com/acme/notes.git/info/refs",
         "POST gitlab.com/acme/notes.git/git-upload-pack",
         "POST gitlab.com/acme/notes.git/git-receive-pack",
     ];
-    git(proof, calls, "oauth2:{key}", "acme/notes.git")
+    git(proof, calls, &key, "acme/notes.git")
         .driver_with("git.sh", &[("REPOSITORY", "https://gitlab.com/acme/notes.git")])
+        .route(
+            Route::new("GET gitlab.com/api/v4/personal_access_tokens/self")
+                .key(&key)
+                .json(&json!({"id": 1, "active": true})),
+        )
+        .set(
+            "read",
+            "GET https://gitlab.com/api/v4/projects/acme%2Fnotes",
+            "GET https://gitlab.com/api/v4/projects/acme%2Fnotes/variables",
+        )
+        .set("read", "GET https://gitlab.com/api/v4/projects/1/issues", "POST https://gitlab.com/api/graphql")
+        .set(
+            "issues",
+            "POST https://gitlab.com/api/v4/projects/1/issues",
+            "DELETE https://gitlab.com/api/v4/projects/1/issues/1",
+        )
+        .set(
+            "merge-requests",
+            "POST https://gitlab.com/api/v4/projects/1/merge_requests",
+            "PUT https://gitlab.com/api/v4/projects/1/merge_requests/1/merge",
+        )
+        .set(
+            "fetch",
+            "POST https://gitlab.com/acme/tools/notes.git/git-upload-pack",
+            "POST https://gitlab.com/acme/tools/notes.git/git-receive-pack",
+        )
+        .set(
+            "push",
+            "POST https://gitlab.com/acme/notes.git/git-receive-pack",
+            "GET https://gitlab.com/api/v4/projects",
+        )
 }

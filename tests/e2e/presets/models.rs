@@ -240,8 +240,29 @@ pub(crate) fn huggingface() -> Proof {
                 .json(&completion()),
         )
         .driver("huggingface_calls.py")
+        // What stores large files takes a token of its own, which the hub issues: <https://huggingface.co/docs/xet/auth>.
+        .route(Route::new("GET huggingface.co/api/models/acme/small/xet-read-token/main").json(
+            &json!({"accessToken": "xet-of-minutes", "casUrl": "https://cas-server.xethub.hf.co", "exp": 4_000_000_000_u64}),
+        ))
+        .route(
+            Route::new("GET cas-server.xethub.hf.co/v1/reconstructions/0123")
+                .key(&[Place::Header("authorization", "Bearer xet-of-minutes")])
+                .json(&json!({"terms": []})),
+        )
+        .driver("huggingface_xet.sh")
         // For its `User-Agent`: what agents there are.
         .route(Route::new("GET huggingface.co/api/agent-harnesses").json(&json!({})))
+        .set("read", "GET https://huggingface.co/api/models/acme/small", "POST https://huggingface.co/api/repos/create")
+        .set(
+            "download",
+            "GET https://cas-bridge.xethub.hf.co/xet-bridge-us/1/2",
+            "GET https://huggingface.co/api/settings/tokens",
+        )
+        .set(
+            "chat",
+            "POST https://router.huggingface.co/v1/chat/completions",
+            "POST https://router.huggingface.co/v1/files",
+        )
 }
 
 /// <https://github.com/ggml-org/llama.cpp/tree/master/tools/server>: `--api-key`.

@@ -15,6 +15,18 @@ pub(crate) struct Written {
 pub(crate) struct Mutant {
     pub(crate) change: String,
     pub(crate) inject: Value,
+    pub(crate) kind: Kind,
+}
+
+/// What is to be seen of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The double refuses the credential.
+    Wrong,
+    /// The same, unless the configuration is refused before: two injections would fill one place, or none.
+    Elsewhere,
+    /// A client misses what it had from the service itself; that needs no refusal.
+    NotKept,
 }
 
 fn folder() -> PathBuf {
@@ -83,12 +95,33 @@ impl Written {
             Some(entry) => vec![entry.clone()],
             None => Vec::new(),
         };
+        // What is kept at one host has to be filled at another, or the configuration is refused.
+        let keeps = inject.iter().any(|entry| as_table(entry).contains_key("keep"));
         let mut all = Vec::new();
         for (at, entry) in inject.iter().enumerate() {
-            for (change, changed) in changes(&as_table(entry), fields) {
+            let mut add = |change: String, kind: Kind, changed: Option<Table>| {
                 let mut inject = inject.clone();
-                inject[at] = Value::Table(changed);
-                all.push(Mutant { change: format!("injection {}: {change}", at + 1), inject: Value::Array(inject) });
+                match changed {
+                    Some(changed) => inject[at] = Value::Table(changed),
+                    None => drop(inject.remove(at)),
+                }
+                all.push(Mutant { change: format!("{entry}: {change}"), inject: Value::Array(inject), kind });
+            };
+            let entry = as_table(entry);
+            if entry.contains_key("keep") {
+                add("not kept".to_owned(), Kind::NotKept, None);
+                continue;
+            }
+            for (change, changed) in changes(&entry, fields) {
+                add(change, if keeps { Kind::Elsewhere } else { Kind::Wrong }, Some(changed));
+            }
+            let here = texts(entry.get("hosts"));
+            let others = texts(self.table.get("hosts")).into_iter().filter(|host| !here.contains(host));
+            let others: Vec<Value> = others.map(Value::from).collect();
+            if !here.is_empty() && !others.is_empty() {
+                let mut changed = entry.clone();
+                changed.insert("hosts".to_owned(), Value::Array(others));
+                add("at the other hosts".to_owned(), Kind::Elsewhere, Some(changed));
             }
         }
         all
@@ -121,8 +154,9 @@ fn changes(entry: &Table, fields: &[&str]) -> Vec<(String, Table)> {
         let prefix = if text("prefix").is_some_and(|prefix| prefix.starts_with("Bearer")) { "Key " } else { "Bearer " };
         all.push(("another prefix".to_owned(), with(&[], &[("prefix", prefix)])));
     }
-    if let Some(user) = text("basic") {
-        all.push(("another user".to_owned(), with(&[], &[("basic", &format!("other{user}"))])));
+    if let Some(user) = entry.get("basic") {
+        let other = format!("other{}", user.as_str().unwrap_or_default());
+        all.push(("another user".to_owned(), with(&[], &[("basic", &other)])));
         let bearer = with(&["basic", "as"], &[("header", "authorization"), ("prefix", "Bearer ")]);
         all.push(("a bearer token instead of basic".to_owned(), bearer));
     }

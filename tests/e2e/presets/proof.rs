@@ -25,6 +25,8 @@ pub(crate) struct Proof {
     pub(crate) cleartext: bool,
     /// More keys of the service, as the preset's page says that its users have to write them.
     pub(crate) settings: &'static str,
+    /// Keys of the service with which `check` works, where it needs more than the preset has.
+    pub(crate) probed_with: &'static str,
     /// A named set of operations, with a request in it and one that is not.
     pub(crate) sets: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -53,10 +55,11 @@ pub(crate) enum Place {
     Header(&'static str, &'static str),
     /// User and password of basic authentication.
     Basic(&'static str),
-    Query(&'static str, &'static str),
     /// In the path, as the route's own says.
     Path(&'static str),
     Body(&'static str),
+    /// A header that is not there, or holds what the service itself has issued.
+    Issued(&'static str, &'static str),
 }
 
 /// An answer of the API.
@@ -108,6 +111,7 @@ impl Proof {
             drivers: Vec::new(),
             cleartext: false,
             settings: "",
+            probed_with: "",
             sets: Vec::new(),
         }
     }
@@ -167,6 +171,10 @@ impl Proof {
         Self { settings, ..self }
     }
 
+    pub(crate) fn probed_with(self, probed_with: &'static str) -> Self {
+        Self { probed_with, ..self }
+    }
+
     pub(crate) fn set(mut self, name: &'static str, inside: &'static str, outside: &'static str) -> Self {
         self.sets.push((name, inside, outside));
         self
@@ -174,7 +182,9 @@ impl Proof {
 
     /// The names that the double answers to.
     pub(crate) fn hosts(&self) -> Vec<&'static str> {
-        let mut hosts: Vec<&str> = self.routes.iter().map(|route| name_of(route.host)).collect();
+        let requested = |request: &&'static str| request.split_once("://")?.1.split('/').next();
+        let sets = self.sets.iter().flat_map(|(_, inside, outside)| [inside, outside]).filter_map(requested);
+        let mut hosts: Vec<&str> = self.routes.iter().map(|route| route.host).chain(sets).map(name_of).collect();
         hosts.sort_unstable();
         hosts.dedup();
         hosts
@@ -185,9 +195,8 @@ impl Place {
     /// As it is written in the proof.
     pub(crate) fn text(&self) -> &'static str {
         match self {
-            Self::Header(_, text) | Self::Query(_, text) | Self::Basic(text) | Self::Path(text) | Self::Body(text) => {
-                text
-            }
+            Self::Header(_, text) | Self::Issued(_, text) => text,
+            Self::Basic(text) | Self::Path(text) | Self::Body(text) => text,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use claviger_tests::peers::Installed;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -50,12 +51,22 @@ pub(crate) fn npm() -> Proof {
                 .body("published-1.0.0.tgz")
                 .answer(Answer::json(201, &json!({"ok": true}))),
         )
-        .route(Route::new("GET registry.npmjs.org/-/whoami").json(&json!({"username": "acme"})))
         .driver("npm.sh")
         // It looks whether the version is there already.
         .route(
             Route::new("GET registry.npmjs.org/@acme%2fpublished")
                 .answer(Answer::json(404, &json!({"error": "Not found"}))),
+        )
+        .route(Route::new("GET registry.npmjs.org/-/whoami").json(&json!({"username": "acme"})))
+        .set(
+            "read",
+            "GET https://registry.npmjs.org/@acme%2finstalled",
+            "GET https://registry.npmjs.org/-/npm/v1/tokens",
+        )
+        .set(
+            "publish",
+            "PUT https://registry.npmjs.org/@acme%2fpublished",
+            "PUT https://registry.npmjs.org/-/npm/v1/user",
         )
 }
 
@@ -72,6 +83,53 @@ pub(crate) fn pypi() -> Proof {
                 .answer(Answer::new(200, "text/plain", "")),
         )
         .driver("pypi.sh")
+        .set("read", "GET https://pypi.org/simple/acme-notes/", "POST https://upload.pypi.org/legacy/")
+        .set("publish", "POST https://upload.pypi.org/legacy/", "POST https://pypi.org/manage/account/")
+}
+
+/// <https://packaging.python.org/en/latest/specifications/simple-repository-api/>, behind basic authentication.
+pub(crate) fn python_index() -> Proof {
+    let key = [Place::Basic("__token__:{key}")];
+    let wheel = archive_wheel();
+    let hex: String = digest(&SHA256, &wheel).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = "acme_notes-1.0-py3-none-any.whl";
+    let page = format!("<!DOCTYPE html><html><body><a href=\"/packages/{name}#sha256={hex}\">{name}</a></body></html>");
+    Proof::new("python-index", "index-{}")
+        .settings("hosts = [\"pypi.example.com\"]")
+        .refuses_with(
+            Answer::new(401, "text/plain", "Unauthorized").header("www-authenticate", "Basic realm=\"packages\""),
+        )
+        .route(Route::new("GET pypi.example.com/simple/acme-notes/").key(&key).answer(Answer::new(
+            200,
+            "text/html",
+            page,
+        )))
+        .route(
+            Route::new("GET pypi.example.com/packages/acme_notes-1.0-py3-none-any.whl").key(&key).answer(Answer::new(
+                200,
+                "application/octet-stream",
+                wheel.clone(),
+            )),
+        )
+        .driver("python_index_pip.sh")
+        .also("python_index_uv.sh")
+        .route(
+            Route::new("HEAD pypi.example.com/packages/acme_notes-1.0-py3-none-any.whl").key(&key).answer(Answer::new(
+                200,
+                "application/octet-stream",
+                wheel,
+            )),
+        )
+        .set("read", "GET https://pypi.example.com/simple/acme-notes/", "POST https://pypi.example.com/legacy/")
+}
+
+/// A wheel of one empty module.
+fn archive_wheel() -> Vec<u8> {
+    let folder = TempDir::new().unwrap();
+    let script = Installed::sources().join("clients/presets/wheel.py");
+    let output = Command::new(Installed::python()).arg(script).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(folder.path().join("acme_notes-1.0-py3-none-any.whl")).unwrap()
 }
 
 /// <https://doc.rust-lang.org/cargo/reference/registry-web-api.html>: the token stands in `Authorization` as it is. The
@@ -90,7 +148,7 @@ pub(crate) fn crates_io() -> Proof {
             .to_string()
     };
     let (fetched, published) = (line("acme-fetched", &hex), line("acme-published", &"0".repeat(64)));
-    // What is published is in the index from then on, until it was looked up: the next turn publishes it again.
+    // What is published is in the index until it was looked up there: the next turn publishes it again.
     let is_published = Arc::new(AtomicBool::new(false));
     let publishing = is_published.clone();
     Proof::new("crates-io", "cio{}00000000")
@@ -115,8 +173,9 @@ pub(crate) fn crates_io() -> Proof {
                 .key(&[Place::Header("authorization", "{key}")])
                 .header("user-agent", "*")
                 .body("acme-published")
-                .answers(move |_| {
-                    publishing.store(true, Ordering::SeqCst);
+                .answers(move |asked| {
+                    let whole = String::from_utf8_lossy(&asked.body).contains(r#""vers":"1.0.0""#);
+                    publishing.store(whole, Ordering::SeqCst);
                     Answer::json(
                         200,
                         &json!({"warnings": {"invalid_categories": [], "invalid_badges": [], "other": []}}),
@@ -131,17 +190,28 @@ pub(crate) fn crates_io() -> Proof {
                 Answer::new(404, "text/plain", "")
             }
         }))
+        .set("read", "GET https://index.crates.io/ac/me/acme-fetched", "GET https://crates.io/api/v1/me/tokens/1")
+        .set(
+            "publish",
+            "PUT https://crates.io/api/v1/crates/new",
+            "DELETE https://crates.io/api/v1/crates/acme/1.0.0/yank",
+        )
+        .set(
+            "yank",
+            "DELETE https://crates.io/api/v1/crates/acme/1.0.0/yank",
+            "PUT https://crates.io/api/v1/crates/new",
+        )
 }
 
 /// <https://distribution.github.io/distribution/spec/auth/token/>: the account's password goes to the token service alone,
 /// the registry sees a short-lived token.
-pub(crate) fn docker() -> Proof {
+pub(crate) fn docker_hub() -> Proof {
     let challenge = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:acme/private:pull""#;
     let unauthorized = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
     let challenged = Answer::json(401, &unauthorized).header("www-authenticate", challenge);
     let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {}, "layers": []});
-    Proof::new("docker", "dckr_pat_{}")
+    Proof::new("docker-hub", "dckr_pat_{}")
         .refuses(401, &json!({"details": "incorrect username or password"}))
         .route(
             Route::new("GET auth.docker.io/token")
@@ -150,11 +220,52 @@ pub(crate) fn docker() -> Proof {
                 .query("scope", "repository:acme/private:pull")
                 .json(&json!({"token": "short-lived", "expires_in": 300})),
         )
-        .route(Route::new("GET registry-1.docker.io/v2/acme/private/manifests/latest").key(&[]).answers(move |asked| {
-            match asked.head.headers.get("authorization") {
-                None => challenged.clone(),
-                Some(_) => Answer::json(200, &manifest),
-            }
-        }))
-        .driver("docker.sh")
+        .route(
+            Route::new("GET registry-1.docker.io/v2/acme/private/manifests/latest")
+                .key(&[Place::Issued("authorization", "Bearer short-lived")])
+                .answers(move |asked| match asked.head.headers.get("authorization") {
+                    None => challenged.clone(),
+                    Some(_) => Answer::json(200, &manifest),
+                }),
+        )
+        .driver_with("docker_hub.sh", &[("DOCKER_USER", "acme")])
+        .set(
+            "pull",
+            "GET https://registry-1.docker.io/v2/acme/private/manifests/latest",
+            "PUT https://registry-1.docker.io/v2/acme/private/manifests/latest",
+        )
+        .set(
+            "push",
+            "PUT https://registry-1.docker.io/v2/acme/private/manifests/latest",
+            "DELETE https://registry-1.docker.io/v2/acme/private/manifests/latest",
+        )
+}
+
+/// <https://distribution.github.io/distribution/about/deploying/#native-basic-auth>
+pub(crate) fn registry() -> Proof {
+    let key = [Place::Basic("acme:{key}")];
+    Proof::new("registry", "registry-{}")
+        .settings("hosts = [\"registry.example.com\"]")
+        .refuses_with(
+            Answer::json(401, &json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}))
+                .header("www-authenticate", "Basic realm=\"Registry\""),
+        )
+        .route(Route::new("GET registry.example.com/v2/").key(&key).json(&json!({})))
+        .route(
+            Route::new("GET registry.example.com/v2/acme/notes/manifests/latest")
+                .key(&key)
+                .header("accept", "application/vnd.oci.image.manifest.v1+json")
+                .json(&json!({"schemaVersion": 2, "config": {}, "layers": []})),
+        )
+        .driver_with("registry.sh", &[("REGISTRY_USER", "acme")])
+        .set(
+            "pull",
+            "GET https://registry.example.com/v2/acme/notes/manifests/latest",
+            "PUT https://registry.example.com/v2/acme/notes/manifests/latest",
+        )
+        .set(
+            "push",
+            "PUT https://registry.example.com/v2/acme/notes/manifests/latest",
+            "DELETE https://registry.example.com/v2/acme/notes/manifests/latest",
+        )
 }

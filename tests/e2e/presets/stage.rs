@@ -10,37 +10,33 @@ use claviger_tests::{PATIENCE, Proxy, World, canary};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::double::{Double, Verdict};
 use crate::preset::Written;
 use crate::proof::{Driver, Place, Proof};
 
-/// A running proxy with the preset's service at its double.
+/// A running proxy with the preset's service.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) proof: Proof,
     pub(crate) written: Written,
-    pub(crate) world: World,
-    pub(crate) double: Double,
+    world: World,
     proxy: Proxy,
+    /// Where the service is on loopback.
+    port: u16,
     root: PathBuf,
     generation: u32,
 }
 
 /// What a client shows of its own, where it should show nothing.
-const OWN: &str = "claviger-own-token";
+pub(crate) const OWN: &str = "claviger-own-token";
 
 /// A value that opens nothing.
 pub(crate) const WRONG: &str = "a-key-that-opens-nothing-at-all";
 
 impl Stage {
-    pub(crate) async fn start(proof: Proof) -> Self {
+    /// With the service at this port of loopback, in a world whose canary is the proof's first key.
+    pub(crate) fn start(proof: Proof, world: World, port: u16) -> Self {
         let written = Written::read(proof.preset);
-        let mut world = World::new();
-        world.canary.clone_from(&proof.keys[0].1);
-        let never = written.placeholder().into_iter().chain([OWN]).map(str::to_owned).collect();
-        let double = Double::start(&world.ca, &proof, never).await;
-        let config = configuration(&proof, &written, &double, "");
-        world.configure(&config);
+        world.configure(&configuration(&proof, &written, port, ""));
         for (field, value) in &proof.keys {
             let output =
                 world.run_with_input(&["secret", "--config", "claviger.toml", "set", field, "--for", "it"], value);
@@ -51,14 +47,23 @@ impl Stage {
         assert!(root.status.success(), "{}", String::from_utf8_lossy(&root.stderr));
         world.write("root.pem", root.stdout);
         let root = world.path().join("root.pem");
-        Self { proof, written, world, double, proxy, root, generation: 1 }
+        Self { proof, written, world, proxy, port, root, generation: 1 }
     }
 
-    /// Sets keys of the service beside those of the preset, and waits until they hold.
-    pub(crate) fn change(&mut self, service: &str) {
-        self.world.configure(&configuration(&self.proof, &self.written, &self.double, service));
-        self.generation += 1;
-        self.proxy.wait_for_line(&format!("generation {} is in force", self.generation));
+    /// Sets keys of the service beside those of the preset, and waits until they hold; `false` if they do not load.
+    pub(crate) fn change(&mut self, service: &str) -> bool {
+        self.world.configure(&configuration(&self.proof, &self.written, self.port, service));
+        let (holds, refused) = (format!("generation {} is in force", self.generation + 1), " stays");
+        loop {
+            let line = self.proxy.next_line();
+            if line.contains(refused) {
+                return false;
+            }
+            if line.contains(&holds) {
+                self.generation += 1;
+                return true;
+            }
+        }
     }
 
     fn proxy_url(&self, workload: &str) -> String {
@@ -102,16 +107,22 @@ impl Stage {
         for name in places.iter().filter(|place| !place.starts_with("query:")) {
             request = request.header(name, OWN);
         }
-        request.body(route.body.concat()).send().await.unwrap()
-    }
-
-    /// The double's verdicts; none of what it was asked may have been refused.
-    #[track_caller]
-    pub(crate) fn assert_all_taken(&self, what: &str) -> Vec<Verdict> {
-        let verdicts = self.double.take();
-        let refused: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.problem.is_some()).collect();
-        assert!(refused.is_empty(), "{what}: the double refused {refused:#?}");
-        verdicts
+        for place in &route.key {
+            // The user is the client's to say; what it says as password is replaced.
+            if let Place::Basic(text) = place {
+                request = request.basic_auth(text.split(':').next().unwrap(), Some(mark));
+            }
+        }
+        let placed = route.key.iter().find_map(|place| match place {
+            Place::Body(text) => Some(text.replace("{key}", mark)),
+            Place::Header(..) | Place::Basic(_) | Place::Path(_) | Place::Issued(..) => None,
+        });
+        // What stands for the credential is looked for in JSON; the texts of such a route are strings of JSON.
+        let body = match placed {
+            Some(placed) => format!("[{},{placed}]", route.body.join(",")),
+            None => route.body.concat(),
+        };
+        request.body(body).send().await.unwrap()
     }
 
     /// Whether the service takes this value for a field, as its `check` says, and what is said of it.
@@ -139,7 +150,7 @@ fn example(pattern: &str) -> &str {
 }
 
 /// The configuration, with more keys of the service; what stands there goes before what the preset says.
-fn configuration(proof: &Proof, written: &Written, double: &Double, service: &str) -> String {
+fn configuration(proof: &Proof, written: &Written, port: u16, service: &str) -> String {
     let fields: Vec<String> =
         proof.keys.iter().map(|(field, _)| format!("{field} = \"secret://sealed/{field}\"")).collect();
     let value = match fields.as_slice() {
@@ -195,7 +206,6 @@ ops = "*"
 use = "it"
 {sets}"#,
         preset = proof.preset,
-        port = double.origin.port(),
         settings = proof.settings,
     )
 }

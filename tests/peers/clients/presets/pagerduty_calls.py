@@ -1,4 +1,4 @@
-"""The official PagerDuty client: the REST API with a key, and an event with a routing key."""
+"""The official PagerDuty client: its REST API."""
 
 import os
 
@@ -8,9 +8,9 @@ from turns import turns
 
 def calls():
     client = pagerduty.RestApiV2Client(os.environ["PAGERDUTY_API_KEY"], default_from="me@acme.test")
-    client.max_http_attempts = 1
     yield client.rget("/users/me")
-    yield client.rpost("incidents", json={"type": "incident", "title": "t", "service": {"id": "S1", "type": "service_reference"}})
+    incident = {"type": "incident", "title": "t", "service": {"id": "S1", "type": "service_reference"}}
+    yield client.rpost("incidents", json=incident)
 
 
 turns(calls)

@@ -9,7 +9,8 @@ from turns import turns
 
 async def talk():
     async with Bot(os.environ["TELEGRAM_BOT_TOKEN"]) as bot:
-        return [bot.bot, await bot.send_message(chat_id=1, text="hi")]
+        file = await bot.get_file("f")
+        return [bot.bot, await bot.send_message(chat_id=1, text="hi"), await file.download_as_bytearray()]
 
 
 def calls():
