@@ -302,6 +302,9 @@ impl Plan<'_> {
         if is_whole {
             command::report(&put::final_errors(&file, self.args.config.config.is_some())?)?;
         }
+        if self.args.config.config.is_none() && std::env::var_os("CLAVIGER_CONFIG").is_some_and(|set| !set.is_empty()) {
+            console::note("$CLAVIGER_CONFIG names another configuration, which goes before this one");
+        }
         if self.args.output == Output::Json {
             console::out(&show::json(services, seen, &file, true, &sealed));
             return Ok(ExitCode::SUCCESS);

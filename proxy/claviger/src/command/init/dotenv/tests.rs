@@ -55,7 +55,7 @@ fn values_of_several_lines() {
 
 #[test]
 fn what_is_made_of_other_things_is_left_alone() {
-    for value in ["$B", "${B}", "x${B:-c}y", "\"$B\"", "\"x${B}\"", "$(pass show b)", "a$$b", "`pass`x"] {
+    for value in ["$B", "${B}", "x${B:-c}y", "\"$B\"", "\"x${B}\"", "$(pass show b)", "a$$b", "x`pass`"] {
         check(format!("A={value}"), &[&format!("1:A={}MADE", if value.starts_with('"') { "\"" } else { "" })[..]]);
     }
     check_as(true, "export A=`pass show a`\nB=\"`x`\"", &["1:A=`MADE", "2:B=\"MADE"]);
@@ -70,6 +70,7 @@ fn what_readers_differ_about_is_not_decided() {
         ("b c", ""),
         ("'b'c", "'"),
         ("\"b\"'c'", "\""),
+        ("`b`c", "`"),
         ("\"b\\tc\"", "\""),
         ("\"b\\\"c\"", "\""),
         ("'b\\'c'", "'"),
