@@ -1,6 +1,7 @@
 //! `claviger doctor` and `claviger trust`.
 
 mod clients;
+mod command;
 mod faults;
 mod healthy;
 mod page;

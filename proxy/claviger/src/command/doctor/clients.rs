@@ -2,32 +2,28 @@
 
 mod probe;
 mod runtime;
+mod session;
 mod trial;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_contract::SystemClock;
 use claviger_wire::InterceptionRoot;
-use tokio::sync::Semaphore;
+use futures_util::StreamExt;
 
 use self::probe::Probe;
 use self::runtime::{RUNTIMES, Runtime};
-use self::trial::Outcome;
+use self::session::Ground;
+use self::trial::{Outcome, Way};
 use super::check::{Check, Id};
 use super::scene::Scene;
-use crate::environment::{self, Endpoint};
 use crate::{command::plural, interception};
 
 /// So many run at a time: some of them are large.
 const AT_ONCE: usize = 2;
-
-/// The proof of the probe's own session. It opens nothing, and ends with this command.
-const PROOF: (&str, &str) = ("doctor", "nothing-is-behind-this");
 
 /// All of this category.
 pub(crate) fn checks(scene: &Scene<'_>, control: &tokio::runtime::Runtime) -> Vec<Check> {
@@ -50,41 +46,22 @@ pub(crate) fn checks(scene: &Scene<'_>, control: &tokio::runtime::Runtime) -> Ve
     all
 }
 
-/// Each client as `claviger exec` starts it.
+/// Each client as `claviger exec` starts it: in a session of its own, in the sandbox of this machine.
 async fn through_exec(programs: &[(&'static Runtime, PathBuf)], patience: Duration) -> Result<Vec<Check>, String> {
     let root = InterceptionRoot::generate(&SystemClock).map_err(|error| error.to_string())?;
-    let (user, password) = PROOF;
-    let probe = Probe::start(&root, Some(format!("{user}:{password}"))).await?;
-    let folder = tempfile::Builder::new().prefix("claviger-doctor-").tempdir().map_err(|error| error.to_string())?;
-    let endpoint = Endpoint {
-        host: probe.address.ip().to_string(),
-        port: probe.address.port(),
-        proof: (user.to_owned(), password.to_owned()),
-        authority: root.certificate_pem(),
-        folder: folder.path().to_owned(),
-        services: Vec::new(),
-        gateway: None,
-        pass: BTreeSet::new(),
-        withheld: BTreeSet::new(),
-    };
-    let made = environment::make(&endpoint, &|name| std::env::var_os(name)).map_err(|error| error.to_string())?;
-    let mut environment = trial::inherited();
-    environment.retain(|name, _| !name.to_str().is_some_and(|name| made.remove.contains(name)));
-    environment.extend(made.set.into_iter().map(|(name, value)| (name.into(), value)));
-    let outcomes = each(programs, &environment, probe, patience).await;
-    let (worked, other): (Vec<_>, Vec<_>) = outcomes.iter().partition(|(_, outcome)| *outcome == Outcome::Worked);
-    let mut all: Vec<Check> = worked
-        .iter()
-        .map(|(runtime, _)| {
-            Check::ok(Id::ClientExec, format!("{} works under `claviger exec`", runtime.name)).of(runtime.name)
-        })
-        .collect();
-    all.extend(other.iter().filter_map(|(runtime, outcome)| under_exec(runtime, outcome)));
+    let probe = Probe::start(&root).await?;
+    let ground = Ground::make(&probe, &root)?;
+    if let Err(why) = ground.try_out(patience).await {
+        return Ok(vec![unusable(&why)]);
+    }
+    let seen = |client: &str| ground.seen(&probe, client);
+    let way = Way { prefix: ground.prefix(), environment: trial::inherited(), seen: &seen, patience };
+    let outcomes = each(programs, &way).await;
+    let checks = outcomes.iter().filter_map(|(runtime, outcome)| under_exec(runtime, outcome));
+    let mut all: Vec<Check> = checks.collect();
     if all.is_empty() {
-        all.push(Check::ok(
-            Id::ClientExec,
-            format!("none of {} that are known is on PATH", plural(RUNTIMES.len(), "client")),
-        ));
+        let known = plural(RUNTIMES.len(), "client");
+        all.push(Check::ok(Id::ClientExec, format!("none of {known} that are known is on PATH")));
     }
     Ok(all)
 }
@@ -93,16 +70,35 @@ fn under_exec(runtime: &Runtime, outcome: &Outcome) -> Option<Check> {
     let name = runtime.name;
     let next = format!("docs/clients.md has what `{name}` needs; `which {name}` shows which one this is");
     let (what, cause) = match outcome {
-        Outcome::Worked | Outcome::Absent => return None,
+        Outcome::Absent => return None,
+        Outcome::Worked => {
+            return Some(Check::ok(Id::ClientExec, format!("{name} works under `claviger exec`")).of(name));
+        }
+        Outcome::Slow => return Some(slow(Id::ClientExec, name)),
+        Outcome::Untried(said) => {
+            let next = "`claviger exec -- true` shows the same";
+            return Some(Check::error(
+                Id::ClientExec,
+                "`claviger exec` does not work on this machine",
+                words(said),
+                next,
+            ));
+        }
         Outcome::Untrusting(said) => {
             (format!("{name} does not trust the session's authority under `claviger exec`"), said)
         }
         Outcome::Around(said) => (format!("{name} does not take the proxy under `claviger exec`"), said),
-        Outcome::Stuck(said) => (format!("{name} does not get through under `claviger exec`"), said),
-        Outcome::Slow => return Some(slow(Id::ClientExec, name)),
     };
-    let cause = if cause.is_empty() { "it says nothing about it" } else { cause };
-    Some(Check::error(Id::ClientExec, what, cause, next).of(name))
+    Some(Check::error(Id::ClientExec, what, words(cause), next).of(name))
+}
+
+fn unusable(why: &str) -> Check {
+    let next = "`claviger exec -- true` shows the same";
+    Check::error(Id::ClientExec, "`claviger exec` does not work on this machine", words(why), next)
+}
+
+fn words(said: &str) -> String {
+    if said.is_empty() { "it says nothing about it".to_owned() } else { said.to_owned() }
 }
 
 fn slow(id: Id, name: &str) -> Check {
@@ -128,7 +124,7 @@ async fn in_this_shell(
     root: &InterceptionRoot,
     patience: Duration,
 ) -> Result<Vec<Check>, String> {
-    let probe = Probe::start(root, None).await?;
+    let probe = Probe::start(root).await?;
     let url = OsString::from(format!("http://{}", probe.address));
     let mut environment = trial::inherited();
     for name in variables::PROXY {
@@ -136,13 +132,14 @@ async fn in_this_shell(
             value.clone_from(&url);
         }
     }
-    let outcomes = each(programs, &environment, probe, patience).await;
+    let seen = |client: &str| probe.seen(client);
+    let way = Way { prefix: Vec::new(), environment, seen: &seen, patience };
+    let outcomes = each(programs, &way).await;
     Ok(outcomes.iter().filter_map(|(runtime, outcome)| as_it_is(runtime, outcome)).collect())
 }
 
 fn as_it_is(runtime: &Runtime, outcome: &Outcome) -> Option<Check> {
     let name = runtime.name;
-    let says = |said: &str| if said.is_empty() { "it says nothing about it".to_owned() } else { said.to_owned() };
     Some(match outcome {
         Outcome::Absent => return None,
         Outcome::Worked => {
@@ -151,46 +148,26 @@ fn as_it_is(runtime: &Runtime, outcome: &Outcome) -> Option<Check> {
         }
         Outcome::Untrusting(said) => {
             let what = format!("{name} does not trust the authority in this shell");
-            Check::error(Id::ClientTrust, what, says(said), runtime.trust).of(name)
+            Check::error(Id::ClientTrust, what, words(said), runtime.trust).of(name)
         }
         Outcome::Around(said) => {
             let what = format!("{name} does not take the proxy of this shell");
             let next = "start it by `claviger exec -- CMD`; docs/clients.md says which variables it reads";
-            Check::warning(Id::ClientProxy, what, says(said), next).of(name)
+            Check::warning(Id::ClientProxy, what, words(said), next).of(name)
         }
-        Outcome::Stuck(said) => {
-            let what = format!("{name} does not get through in this shell");
-            Check::warning(Id::ClientProxy, what, says(said), "start it by `claviger exec -- CMD`").of(name)
+        Outcome::Untried(said) => {
+            let what = format!("{name} could not be tried in this shell");
+            Check::warning(Id::ClientProxy, what, words(said), "start it by `claviger exec -- CMD`").of(name)
         }
         Outcome::Slow => slow(Id::ClientProxy, name),
     })
 }
 
 /// All of them, a few at a time, in the order in which they stand.
-async fn each(
-    programs: &[(&'static Runtime, PathBuf)],
-    environment: &BTreeMap<OsString, OsString>,
-    probe: Probe,
-    patience: Duration,
-) -> Vec<(&'static Runtime, Outcome)> {
-    let (probe, turn) = (Arc::new(probe), Arc::new(Semaphore::new(AT_ONCE)));
-    let environment = Arc::new(environment.clone());
-    let running: Vec<_> = programs
-        .iter()
-        .map(|(runtime, program)| {
-            let (runtime, program) = (*runtime, program.clone());
-            let (probe, turn, environment) = (probe.clone(), turn.clone(), environment.clone());
-            tokio::spawn(async move {
-                let _turn = turn.acquire().await;
-                (runtime, trial::run(runtime, &program, &environment, &probe, patience).await)
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for one in running {
-        if let Ok(done) = one.await {
-            all.push(done);
-        }
-    }
-    all
+async fn each(programs: &[(&'static Runtime, PathBuf)], way: &Way<'_>) -> Vec<(&'static Runtime, Outcome)> {
+    let one = |(runtime, program): &(&'static Runtime, PathBuf)| {
+        let (runtime, program) = (*runtime, program.clone());
+        async move { (runtime, trial::run(runtime, &program, way).await) }
+    };
+    futures_util::stream::iter(programs.iter().map(one)).buffered(AT_ONCE).collect().await
 }

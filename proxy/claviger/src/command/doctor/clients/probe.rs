@@ -1,13 +1,11 @@
-//! A proxy and an origin in one, on a loopback port: it ends the TLS of whoever asks for a host below the probe's, with
-//! certificates of an authority, and notes how far each client came. Nothing is passed on to anybody.
+//! A proxy and an origin in one, on a loopback port: it ends the TLS of whoever asks for a host below the probe's, by
+//! CONNECT or directly, with certificates of an authority, and notes how far each client came. Nothing is passed on.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use claviger_policy::{Host, HostPattern};
 use claviger_wire::{InterceptionAuthority, InterceptionRoot};
@@ -17,10 +15,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::super::authority::PROBE_HOST;
 use claviger_contract::SystemClock;
@@ -33,8 +32,8 @@ const HEAD_MAX: usize = 16 << 10;
 pub(super) struct Seen {
     /// It asked the proxy for its host.
     pub(super) connected: bool,
-    /// It came without the proof, and was asked for it.
-    pub(super) challenged: bool,
+    /// It was seen to try another way.
+    pub(super) around: bool,
     /// Why its TLS ended, if it did.
     pub(super) tls: Option<String>,
     /// Its request arrived: it has taken the proxy, and has trusted the certificate.
@@ -50,20 +49,18 @@ pub(super) struct Probe {
 
 struct State {
     authority: InterceptionAuthority,
-    /// `user:password`, where clients have to show it.
-    proof: Option<String>,
     seen: Mutex<BTreeMap<String, Seen>>,
 }
 
 impl Probe {
     /// Binds a free port and serves from now on.
-    pub(super) async fn start(root: &InterceptionRoot, proof: Option<String>) -> Result<Self, String> {
+    pub(super) async fn start(root: &InterceptionRoot) -> Result<Self, String> {
         let pattern = HostPattern::parse(&format!("*.{PROBE_HOST}"), 443).map_err(|error| error.to_string())?;
         let authority = InterceptionAuthority::new(root, &[pattern], 1, Arc::new(SystemClock));
         let authority = authority.map_err(|error| error.to_string())?;
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| error.to_string())?;
         let address = socket.local_addr().map_err(|error| error.to_string())?;
-        let state = Arc::new(State { authority, proof, seen: Mutex::default() });
+        let state = Arc::new(State { authority, seen: Mutex::default() });
         let serving = tokio::spawn(accept(socket, state.clone()));
         Ok(Self { address, state, serving })
     }
@@ -104,10 +101,23 @@ async fn accept(socket: TcpListener, state: Arc<State>) {
     }
 }
 
-/// One client, as a forward listener serves it.
+/// The first byte of TLS: a handshake record (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// One client: as a forward listener serves it, or, if it begins with TLS, as the service does.
 async fn connection(mut stream: TcpStream, state: Arc<State>) {
-    let Some((host, leaf)) = tunnel(&mut stream, &state).await else { return };
-    let inside = match TlsAcceptor::from(leaf).accept(stream).await {
+    let mut first = [0];
+    let Ok(1) = stream.peek(&mut first).await else { return };
+    let (host, inside) = if first == [HANDSHAKE] {
+        let Ok(hello) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else { return };
+        let host = hello.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
+        let Some(leaf) = state.leaf(&host) else { return };
+        (host, hello.into_stream(leaf).await)
+    } else {
+        let Some((host, leaf)) = tunnel(&mut stream, &state).await else { return };
+        (host, TlsAcceptor::from(leaf).accept(stream).await)
+    };
+    let inside = match inside {
         Ok(inside) => inside,
         Err(error) => return state.note(&host, |seen| seen.tls = Some(error.to_string())),
     };
@@ -131,13 +141,6 @@ async fn tunnel(stream: &mut TcpStream, state: &State) -> Option<(String, Arc<Se
             let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
             continue;
         };
-        if state.proof.as_ref().is_some_and(|proof| !shows(&head, proof)) {
-            state.note(&host, |seen| seen.challenged = true);
-            let challenge = "HTTP/1.1 407 Proxy Authentication Required\r\n\
-                             proxy-authenticate: Basic realm=\"claviger\"\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(challenge.as_bytes()).await.ok()?;
-            continue;
-        }
         state.note(&host, |seen| seen.connected = true);
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
         return Some((host, leaf));
@@ -156,17 +159,6 @@ async fn head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-fn shows(head: &str, proof: &str) -> bool {
-    let wanted = format!("basic {}", STANDARD.encode(proof));
-    head.lines().filter_map(|line| line.split_once(':')).any(|(name, value)| {
-        let value = value.trim();
-        name.eq_ignore_ascii_case("proxy-authorization")
-            && value.split_once(' ').is_some_and(|(scheme, rest)| {
-                scheme.eq_ignore_ascii_case("basic") && wanted.split_once(' ').is_some_and(|(_, known)| known == rest)
-            })
-    })
-}
-
 /// As little as each client needs to be content, or to give up at once.
 fn answer(path: &str) -> Response<Full<Bytes>> {
     let (status, kind, text) = if path.ends_with("/info/refs") {
@@ -181,23 +173,4 @@ fn answer(path: &str) -> Response<Full<Bytes>> {
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shows;
-
-    #[test]
-    fn only_the_proof_passes() {
-        for (head, passes) in [
-            ("CONNECT a:443 HTTP/1.1\r\nProxy-Authorization: Basic dTpw\r\n\r\n", true),
-            ("CONNECT a:443 HTTP/1.1\r\nproxy-authorization: basic dTpw\r\n\r\n", true),
-            ("CONNECT a:443 HTTP/1.1\r\nproxy-authorization: Basic dTpx\r\n\r\n", false),
-            ("CONNECT a:443 HTTP/1.1\r\nauthorization: Basic dTpw\r\n\r\n", false),
-            ("CONNECT a:443 HTTP/1.1\r\nproxy-authorization: Bearer dTpw\r\n\r\n", false),
-            ("CONNECT a:443 HTTP/1.1\r\n\r\n", false),
-        ] {
-            assert_eq!(shows(head, "u:p"), passes, "{head}");
-        }
-    }
 }

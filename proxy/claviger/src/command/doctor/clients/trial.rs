@@ -12,6 +12,9 @@ use tokio::process::Command;
 use super::probe::{Probe, Seen};
 use super::runtime::{ABSENT, Runtime};
 
+/// `exec` itself ends with this where its command never ran.
+pub(super) const NEVER_RAN: i32 = 125;
+
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -23,45 +26,51 @@ pub(super) enum Outcome {
     Untrusting(String),
     /// It did not take the proxy; what the client says.
     Around(String),
-    /// It took the proxy, and no request came; what the client says.
-    Stuck(String),
+    /// It could not be tried.
+    Untried(String),
     /// It did not end in time.
     Slow,
 }
 
-/// Runs a client with these variables and no others.
-pub(super) async fn run(
-    runtime: &Runtime,
-    program: &Path,
-    environment: &BTreeMap<OsString, OsString>,
-    probe: &Probe,
-    patience: Duration,
-) -> Outcome {
+/// How clients are run, and who tells how far they came.
+pub(super) struct Way<'a> {
+    /// What stands before a program.
+    pub(super) prefix: Vec<OsString>,
+    /// The variables, and no others.
+    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(super) seen: &'a (dyn Fn(&str) -> Seen + Sync),
+    /// How long one may take.
+    pub(super) patience: Duration,
+}
+
+/// Runs a client.
+pub(super) async fn run(runtime: &Runtime, program: &Path, way: &Way<'_>) -> Outcome {
     let Ok(folder) = tempfile::Builder::new().prefix("claviger-doctor-").tempdir() else {
-        return Outcome::Stuck("no folder could be made for it".to_owned());
+        return Outcome::Untried("no folder could be made for it".to_owned());
     };
     if let Some((name, text)) = runtime.file {
         let _ = std::fs::write(folder.path().join(name), text);
     }
     let url = format!("https://{}/", Probe::host_of(runtime.name));
     let filled = |text: &str| text.replace("{url}", &url).replace("{folder}", &folder.path().display().to_string());
-    let mut command = std::process::Command::new(program);
-    command.args(runtime.arguments.iter().map(|argument| filled(argument)));
-    command.env_clear().envs(environment).current_dir(folder.path());
+    let mut words = way.prefix.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
+    let mut command = std::process::Command::new(words.next().unwrap_or_default());
+    command.args(words).args(runtime.arguments.iter().map(|argument| filled(argument)));
+    command.env_clear().envs(&way.environment).current_dir(folder.path());
     command.envs(runtime.variables.iter().map(|(name, value)| (name, filled(value))));
     // A group of its own, so that what it starts can be ended with it.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
     let mut command = Command::from(command);
     let Ok(child) = command.kill_on_drop(true).spawn() else { return Outcome::Absent };
     let group = child.id();
-    let ended = tokio::time::timeout(patience, child.wait_with_output()).await;
+    let ended = tokio::time::timeout(way.patience, child.wait_with_output()).await;
     if ended.is_err() {
         end(group);
     }
-    let seen = probe.seen(runtime.name);
+    let seen = (way.seen)(runtime.name);
     match ended {
         Ok(Ok(output)) => judge(&seen, output.status.code(), &String::from_utf8_lossy(&output.stderr)),
-        Ok(Err(error)) => Outcome::Stuck(error.to_string()),
+        Ok(Err(error)) => Outcome::Untried(error.to_string()),
         // What waits for more after its request came has shown what was to be seen.
         Err(_) if seen.asked => Outcome::Worked,
         Err(_) => Outcome::Slow,
@@ -76,15 +85,17 @@ fn end(group: Option<u32>) {
 }
 
 fn judge(seen: &Seen, code: Option<i32>, said: &str) -> Outcome {
+    let last = || last_line(said).unwrap_or_default();
     match (seen, code) {
         (Seen { asked: true, .. }, _) => Outcome::Worked,
-        // Nothing of it ran: a library that is missing, a shim without its program, Java without a compiler.
-        (Seen { connected: false, challenged: false, .. }, Some(ABSENT | 126 | 127)) => Outcome::Absent,
-        (Seen { connected: false, .. }, _) if said.contains("jdk.compiler") => Outcome::Absent,
         (Seen { tls: Some(why), .. }, _) => Outcome::Untrusting(last_line(said).unwrap_or_else(|| why.clone())),
-        (Seen { connected: true, .. }, _) => Outcome::Untrusting(last_line(said).unwrap_or_default()),
-        (Seen { challenged: true, .. }, _) => Outcome::Stuck(last_line(said).unwrap_or_default()),
-        _ => Outcome::Around(last_line(said).unwrap_or_default()),
+        (Seen { connected: true, .. }, _) => Outcome::Untrusting(last()),
+        (Seen { around: true, .. }, _) => Outcome::Around(last()),
+        // Nothing of it ran: a library that is missing, a shim without its program, Java without a compiler.
+        (_, Some(ABSENT | 126 | 127)) => Outcome::Absent,
+        _ if said.contains("jdk.compiler") => Outcome::Absent,
+        (_, Some(NEVER_RAN)) => Outcome::Untried(last()),
+        _ => Outcome::Around(last()),
     }
 }
 
@@ -112,18 +123,19 @@ mod tests {
 
     #[test]
     fn how_far_a_client_came_is_what_counts() {
-        let seen = |connected, challenged, tls: Option<&str>, asked| Seen {
+        let seen = |connected, around, tls: Option<&str>, asked| Seen {
             connected,
-            challenged,
+            around,
             tls: tls.map(ToOwned::to_owned),
             asked,
         };
+        let nothing = || seen(false, false, None, false);
         let said = "noise\ncurl: (60) SSL certificate problem\nsee the page\n";
         for (seen, code, said, expected) in [
             (seen(true, true, None, true), Some(1), "404", Outcome::Worked),
-            (seen(false, false, None, false), Some(42), "", Outcome::Absent),
-            (seen(false, false, None, false), Some(127), "pyenv: pip: command not found", Outcome::Absent),
-            (seen(false, false, None, false), Some(1), "module jdk.compiler not found", Outcome::Absent),
+            (nothing(), Some(42), "", Outcome::Absent),
+            (nothing(), Some(127), "pyenv: pip: command not found", Outcome::Absent),
+            (nothing(), Some(1), "module jdk.compiler not found", Outcome::Absent),
             (
                 seen(true, false, Some("UnknownCA"), false),
                 Some(60),
@@ -132,9 +144,10 @@ mod tests {
             ),
             (seen(true, false, Some("UnknownCA"), false), Some(60), "", Outcome::Untrusting("UnknownCA".to_owned())),
             (seen(true, false, None, false), Some(1), "x", Outcome::Untrusting("x".to_owned())),
-            (seen(false, true, None, false), Some(1), "407", Outcome::Stuck("407".to_owned())),
-            (seen(false, false, None, false), Some(6), "no such host", Outcome::Around("no such host".to_owned())),
-            (seen(false, false, None, false), Some(0), "", Outcome::Around(String::new())),
+            (seen(false, true, None, false), Some(1), "reset", Outcome::Around("reset".to_owned())),
+            (nothing(), Some(6), "no such host", Outcome::Around("no such host".to_owned())),
+            (nothing(), Some(0), "", Outcome::Around(String::new())),
+            (nothing(), Some(125), "claviger: no", Outcome::Untried("claviger: no".to_owned())),
         ] {
             assert_eq!(judge(&seen, code, said), expected, "{seen:?} {code:?} {said}");
         }
