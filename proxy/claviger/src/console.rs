@@ -17,6 +17,11 @@ pub(crate) fn out_raw(text: &str) {
     let _ = std::io::stdout().flush();
 }
 
+/// As [`out_raw`], beside the output.
+pub(crate) fn err_raw(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
 /// What an operator should know while the proxy runs.
 pub(crate) fn note(text: &str) {
     let text = paragraph(text);

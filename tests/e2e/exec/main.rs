@@ -3,6 +3,7 @@
 mod basics;
 mod clients;
 mod denials;
+mod detached;
 mod ends;
 mod identity;
 mod shell;

@@ -5,15 +5,18 @@
 
 pub(crate) mod child;
 mod denials;
+mod detach;
 pub(crate) mod folder;
 pub(crate) mod gateway;
 pub(crate) mod janitor;
+mod print_env;
 pub(crate) mod sandbox;
 mod serve;
 mod supervise;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use claviger_wire::Unmatched;
@@ -21,6 +24,7 @@ use claviger_wire::Unmatched;
 use self::child::{Launch, SpawnError};
 use self::denials::{Denials, NextCommand};
 use self::janitor::Janitor;
+use self::print_env::Format;
 use self::serve::Begun;
 use crate::cli::ConfigArgs;
 use crate::command::{Done, Failure, configuration};
@@ -54,6 +58,23 @@ pub(crate) struct ExecArgs {
     pub(crate) gateway: gateway::GatewayArgs,
     #[command(flatten)]
     pub(crate) sandbox: sandbox::SandboxArgs,
+    /// Print the environment of the session instead of running a command; needs --detach
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "sh", conflicts_with = "command")]
+    pub(crate) print_env: Option<Format>,
+    /// Serve the session in the background, for commands that are started later with its environment
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) detach: bool,
+    /// How long a detached session lasts
+    #[arg(long = "for", value_name = "DURATION", default_value = "8h", value_parser = lifetime, requires = "detach")]
+    pub(crate) lifetime: Duration,
+    /// End a detached session with this process
+    #[arg(long = "while", value_name = "PID", requires = "detach")]
+    pub(crate) alongside: Option<u32>,
+    /// End a detached session; $CLAVIGER_EXEC_ID has its name
+    #[arg(long, value_name = "ID", conflicts_with_all = ["command", "detach", "print_env"])]
+    pub(crate) end: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) serve: bool,
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
@@ -81,11 +102,36 @@ impl From<UnmatchedArg> for Unmatched {
 const OWN_FAILURE: u8 = 125;
 
 pub(crate) fn run(args: &ExecArgs) -> Done {
-    let code = execute(args).unwrap_or_else(|failure| {
+    let code = choose(args).unwrap_or_else(|failure| {
         console::failure(&failure.to_string());
         OWN_FAILURE
     });
     Ok(ExitCode::from(code))
+}
+
+/// `--for`
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(30 * 86_400));
+    let lifetime = claviger_policy::document::parse_duration(text)?;
+    match (shortest..=longest).contains(&lifetime) {
+        true => Ok(lifetime),
+        false => Err("a session lasts from 1s to 30d".to_owned()),
+    }
+}
+
+fn choose(args: &ExecArgs) -> Result<u8, Failure> {
+    let format = args.print_env.unwrap_or_default();
+    match (&args.end, args.serve, args.detach) {
+        (Some(id), ..) => detach::end(id),
+        (None, true, _) => detach::serve(args, format),
+        (None, false, true) => detach::start(),
+        (None, false, false) if args.print_env.is_some() => Err(Failure::Call(
+            "a session ends with its command, and there is none: add --detach, and the session goes on in the \
+             background\n  help: clients of a shared Claviger show a proof of their own; no environment holds it"
+                .to_owned(),
+        )),
+        (None, false, false) => execute(args),
+    }
 }
 
 fn execute(args: &ExecArgs) -> Result<u8, Failure> {

@@ -30,8 +30,17 @@ impl Denials {
         if quiet {
             return Ok(Self { sender: None, thread: None });
         }
+        Self::show(next, |text| console::aside(text))
+    }
+
+    /// As [`start`](Self::start), where nobody looks at stderr.
+    pub(crate) fn into_file(next: NextCommand, mut log: std::fs::File) -> std::io::Result<Self> {
+        Self::show(next, move |text| super::detach::append(&mut log, text))
+    }
+
+    fn show(next: NextCommand, mut show: impl FnMut(&str) + Send + 'static) -> std::io::Result<Self> {
         let (sender, refused) = sync_channel(WAITING_MAX);
-        let show = move || show_all(&refused, &next, &mut |text| console::aside(text));
+        let show = move || show_all(&refused, &next, &mut show);
         let thread = std::thread::Builder::new().name("denials".to_owned()).spawn(show)?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }

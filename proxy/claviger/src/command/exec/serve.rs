@@ -8,7 +8,7 @@ use claviger_policy::document::Diagnostics;
 use claviger_wire::{InterceptionRoot, Refused};
 
 use super::ExecArgs;
-use super::child::{Place, Surroundings};
+use super::child::{self, Place, Sockets, Surroundings};
 use super::folder::{self, Folder};
 use super::gateway::Through;
 use crate::app::{Session, SessionParts};
@@ -67,8 +67,11 @@ pub(crate) fn begin(
     refused: Arc<dyn Fn(Refused) + Send + Sync>,
 ) -> Result<Begun, Failure> {
     let attributes = session::attributes(&args.attributes).map_err(Failure::Call)?;
-    let around = surroundings(&source, folder)?;
-    let (place, sockets) = Place::prepare(&args.sandbox, &around)?;
+    // Commands of a detached session are started by others: there is no place for them to be put into.
+    let (place, sockets) = match args.serve {
+        true => (Place::Open, Sockets { forward: child::loopback()?, gateway: child::loopback()? }),
+        false => Place::prepare(&args.sandbox, &surroundings(&source, folder)?)?,
+    };
     let address = |socket: &std::net::TcpListener| {
         socket.local_addr().map_err(|error| Failure::doing("listen for the session")(&error))
     };

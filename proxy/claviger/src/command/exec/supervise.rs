@@ -42,6 +42,31 @@ pub(crate) fn supervise(signals: Signals, command: &Child) -> std::io::Result<on
     Ok(ended)
 }
 
+/// Resolves when this process is asked to end: there is no command that a signal could be for.
+pub(crate) async fn asked_to_end(signals: Signals) {
+    let (tell, told) = oneshot::channel();
+    let mut signals = signals.0;
+    let wait = move || {
+        let ends = |origin: &signal_hook::low_level::siginfo::Origin| matches!(origin.signal, SIGINT | SIGTERM);
+        if signals.forever().any(|origin| ends(&origin)) {
+            let _ = tell.send(());
+        }
+    };
+    if std::thread::Builder::new().name("signals".to_owned()).spawn(wait).is_ok() {
+        let _ = told.await;
+    }
+}
+
+/// Resolves when another process has ended; never, if none is meant.
+pub(crate) async fn gone(process: Option<Pid>) {
+    let Some(process) = process else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+    // Another user's process is there too, though it may not be signalled.
+    while !matches!(rustix::process::test_kill_process(process), Err(rustix::io::Errno::SRCH)) {
+        tick.tick().await;
+    }
+}
+
 /// Passes on what was sent to this process alone.
 fn forward(mut signals: Signals, command: Pid) {
     for origin in signals.0.forever() {
