@@ -67,8 +67,9 @@ impl Table {
         self.entries.iter().any(|entry| entry.name == name)
     }
 
-    /// Fills in the keys that are not written from another table: a preset's.
-    pub fn complete(&mut self, defaults: Self) {
+    /// Fills in the keys that are not written from another table: a preset's. They stand in its order.
+    pub fn complete(&mut self, mut defaults: Self) {
+        defaults.restore_order();
         for entry in defaults.entries {
             if !self.has(&entry.name) {
                 self.entries.push(entry);

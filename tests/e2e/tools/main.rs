@@ -7,6 +7,7 @@ mod keys;
 #[allow(dead_code, reason = "the other target uses the rest")]
 #[path = "../config/prepared.rs"]
 mod prepared;
+mod presets;
 mod project;
 mod schema;
 mod show;
