@@ -83,6 +83,39 @@ for address in [("db.internal", 5432), ("203.0.113.9", 22), ("8.8.8.8", 53)]:
 "#;
     let ran = stage.exec(&["--sandbox=require"], &["python3", "-c", program]);
     assert_eq!(ran.stdout, "True\nrefused\nrefused\nrefused\n", "{ran:?}");
+    for destination in ["db.internal:5432", "203.0.113.9:22", "8.8.8.8:53"] {
+        let line = format!("the command went around the proxy to {destination} (TCP), and was stopped");
+        assert!(ran.stderr.contains(&line), "{line}: {ran:?}");
+        let begin = format!("`{destination}` was asked for directly by TCP");
+        let records = stage.records("bypassed");
+        assert!(
+            records.iter().any(|record| record["detail"].as_str().unwrap().starts_with(&begin)),
+            "{begin}: {records:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_go_nowhere_and_are_recorded() {
+    let stage = Stage::new(Who::User).await;
+    if !stage.has_namespaces() {
+        return;
+    }
+    let program = r#"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"quic", (socket.gethostbyname("video.test"), 443))
+try:
+    s.connect(("203.0.113.9", 123)); s.send(b"time"); s.settimeout(60); s.recv(1)
+except ConnectionRefusedError:
+    print("refused")
+"#;
+    let ran = stage.exec(&["--sandbox=require"], &["python3", "-c", program]);
+    assert_eq!(ran.stdout, "refused\n", "{ran:?}");
+    for destination in ["video.test:443 (UDP)", "203.0.113.9:123 (UDP)"] {
+        assert!(ran.stderr.contains(&format!("went around the proxy to {destination}")), "{destination}: {ran:?}");
+    }
+    assert_eq!(stage.records("bypassed").len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! These are the single steps; `command/exec/sandbox/` says in which order a session takes them, and why. All of it is
 //! asked for by one process of one thread about itself, shortly before it becomes another program.
 
+mod calls;
 mod channel;
 mod cover;
 mod inherited;
@@ -10,6 +11,7 @@ mod namespace;
 mod network;
 mod restrict;
 
+pub(crate) use calls::{Call, next_call, watch_calls};
 pub(crate) use channel::Channel;
 pub(crate) use cover::{Cover, Covers};
 pub(crate) use inherited::{adopt, leave_the_outside};

@@ -64,6 +64,8 @@ pub(super) struct Caught {
     pub(super) names: Vec<UdpSocket>,
     /// Where they find what `--local` lets them.
     pub(super) local: Vec<(u16, TcpListener)>,
+    /// What sees calls to other ports.
+    pub(super) calls: Vec<OwnedFd>,
     /// The namespaces of users and of the network, for `--publish`.
     pub(super) namespaces: Vec<OwnedFd>,
 }
@@ -319,6 +321,9 @@ impl Caught {
         }
         for _ in 0..brought.names {
             self.names.push(next()?.into());
+        }
+        for _ in 0..brought.calls {
+            self.calls.push(next()?);
         }
         for _ in 0..brought.namespaces {
             self.namespaces.push(next()?);

@@ -42,6 +42,8 @@ pub(super) struct Brought {
     pub(super) names: usize,
     /// One for each port of [`Order::local`].
     pub(super) local: Vec<u16>,
+    /// What sees calls to other ports; none, where the kernel has no such sockets.
+    pub(super) calls: usize,
     /// The namespaces of users and of the network.
     pub(super) namespaces: usize,
 }

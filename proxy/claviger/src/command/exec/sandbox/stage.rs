@@ -16,7 +16,7 @@ use crate::os::sandbox as kernel;
 use crate::os::sandbox::Channel;
 
 /// Ports that clients go to when they do not know of the proxy.
-const CAUGHT: [u16; 2] = [443, 80];
+pub(super) const CAUGHT: [u16; 2] = [443, 80];
 
 /// The port at which names are asked for (RFC 1035 §4.2).
 const NAMES: u16 = 53;
@@ -109,6 +109,10 @@ fn sockets(order: &Order) -> io::Result<Made> {
     }
     made.files.push(everywhere(NAMES, |address| UdpSocket::bind(address).map(OwnedFd::from))?);
     made.brought.names = 1;
+    if let Ok(calls) = kernel::watch_calls() {
+        made.files.push(calls);
+        made.brought.calls = 1;
+    }
     for kind in ["user", "net"] {
         made.files.push(std::fs::File::open(format!("/proc/self/ns/{kind}"))?.into());
         made.brought.namespaces += 1;

@@ -11,6 +11,7 @@ mod names;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use self::names::Names;
 use super::linux::Caught;
+use super::stage::CAUGHT;
 use crate::console;
+use crate::os::sandbox::{Call, next_call};
 
 /// The listener that records of this name: no configuration has one of it.
 const LISTENER: &str = "sandbox";
@@ -78,6 +81,11 @@ impl Witness {
                 runtime.spawn(catch(listener, port, notes.clone()));
             }
         }
+        for socket in self.0.calls {
+            let notes = notes.clone();
+            // It ends with the process: nothing wakes it before.
+            let _ = std::thread::Builder::new().name("calls".to_owned()).spawn(move || overhear(&socket, &notes));
+        }
         for socket in self.0.names {
             if let Ok(socket) = socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket)) {
                 runtime.spawn(answer(socket, notes.clone()));
@@ -95,6 +103,18 @@ async fn answer(socket: UdpSocket, notes: Arc<Notes>) {
         let answer = locked(&notes.names).answer(asked);
         if let Some(answer) = answer {
             let _ = socket.send_to(&answer, from).await;
+        }
+    }
+}
+
+/// Sees calls that the kernel refuses: to ports at which nobody is let in.
+fn overhear(socket: &OwnedFd, notes: &Notes) {
+    loop {
+        match next_call(socket) {
+            Ok(Some(call)) => notes.overheard(call),
+            Ok(None) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
         }
     }
 }
@@ -163,25 +183,52 @@ impl Notes {
         *count
     }
 
-    fn bypassed(&self, host: &str, port: u16, who: Option<&str>) {
-        let host = console::visible(host);
-        let who = who.map_or("a client".to_owned(), |who| format!("`{}`", console::visible(who)));
-        let count = self.count(format!("{host}:{port}"));
+    fn record(&self, count: u64, detail: String) {
         if (1..=RECORDED).contains(&count) {
             self.events.emit(Event::Connection(ConnectionEvent {
                 at_ms: self.clock.now_ms(),
                 listener: LISTENER.into(),
                 peer: LISTENER.into(),
                 code: BYPASSED,
-                detail: Some(
-                    format!("`{host}:{port}` was asked for directly by {who}: it does not use the proxy").into(),
-                ),
+                detail: Some(detail.into()),
             }));
         }
+    }
+
+    fn bypassed(&self, host: &str, port: u16, who: Option<&str>) {
+        let host = console::visible(host);
+        let who = who.map_or("a client".to_owned(), |who| format!("`{}`", console::visible(who)));
+        let count = self.count(format!("{host}:{port}"));
+        self.record(count, format!("`{host}:{port}` was asked for directly by {who}: it does not use the proxy"));
         if count == 1 && !self.quiet {
-            console::note(&format!(
-                "{who} went around the proxy to {host}:{port}, and was stopped: it does not use {} (docs/clients.md)",
+            console::aside(&format!(
+                "claviger: {who} went around the proxy to {host}:{port}, and was stopped: it does not use {} (docs/clients.md)",
                 if port == 80 { "HTTP_PROXY" } else { "HTTPS_PROXY" }
+            ));
+        }
+    }
+
+    fn overheard(&self, call: Call) {
+        // Whoever is let in there is noted there, and better.
+        if !call.is_udp && CAUGHT.contains(&call.port) {
+            return;
+        }
+        let known = locked(&self.names).name_of(call.address.into()).map(str::to_owned);
+        let host = console::visible(&known.unwrap_or_else(|| call.address.to_string()));
+        let (port, how) = (call.port, if call.is_udp { "UDP" } else { "TCP" });
+        let count = self.count(format!("{how} {host}:{port}"));
+        self.record(
+            count,
+            format!("`{host}:{port}` was asked for directly by {how}: only what the proxy takes goes out"),
+        );
+        if count == 1 && !self.quiet {
+            let help = if call.is_udp {
+                String::new()
+            } else {
+                format!("; `--local {host}:{port}` lets it go there as localhost:{port}")
+            };
+            console::aside(&format!(
+                "claviger: the command went around the proxy to {host}:{port} ({how}), and was stopped{help}"
             ));
         }
     }
@@ -189,8 +236,8 @@ impl Notes {
     /// Not a way around, but seldom what was meant.
     fn own_localhost(&self, port: u16) {
         if self.count(format!("localhost:{port}")) == 1 && !self.quiet {
-            console::note(&format!(
-                "the command has a localhost of its own, where nothing listens on port {port}: `--local {port}` lets it reach the machine's"
+            console::aside(&format!(
+                "claviger: the command has a localhost of its own, where nothing listens on port {port}: `--local {port}` lets it reach the machine's"
             ));
         }
     }
