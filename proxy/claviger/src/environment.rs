@@ -23,9 +23,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use claviger_wire::ClientSettings;
+use claviger_wire::{ClientSettings, preset};
 
-pub(crate) use family::{FAMILIES, Family, Holds, Variable};
+pub(crate) use family::{FAMILIES, Holds};
 
 /// The proxy that a client process is to use, and what is known of its services.
 pub(crate) struct Endpoint {
@@ -125,9 +125,10 @@ pub(crate) fn make(endpoint: &Endpoint, inherited: Inherited<'_>) -> Result<Envi
     java::options(endpoint, &roots, inherited, &mut made)?;
     node::bootstrap(endpoint, inherited, &mut made)?;
     python::bootstrap(endpoint, inherited, &mut made)?;
-    base_url::point(endpoint, inherited, &mut made);
+    let presets: Vec<_> = preset::all().map(|preset| preset.about()).collect();
+    base_url::point(endpoint, &presets, inherited, &mut made);
     // Last: a secret goes, whatever was set above.
-    withheld::withhold(endpoint, inherited, &mut made);
+    withheld::withhold(endpoint, &presets, inherited, &mut made);
     Ok(made)
 }
 

@@ -1,4 +1,5 @@
-//! The variables of each family of clients. A table, which `make` follows, `doctor` reads and `docs/clients.md` shows.
+//! The variables of each family of clients: a table, which `make` follows and `doctor` reads. `docs/clients.md` says it to
+//! people.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,8 +9,6 @@ use super::{Environment, Inherited};
 /// Clients that look at the same variables.
 #[derive(Debug)]
 pub(crate) struct Family {
-    /// What it is called in `docs/clients.md`, and by `doctor`.
-    pub(crate) name: &'static str,
     /// Its variables.
     pub(crate) variables: &'static [Variable],
 }
@@ -65,10 +64,10 @@ use Holds::{
     Additive, Bundle, BundleIfInherited, Chained, Constant, Direct, DirectIfInherited, Nothing, Proxy, ProxyIfInherited,
 };
 
-/// All families. A variable stands once.
+/// All families: what is common first, then one client or language after the other. A variable stands once.
 pub(crate) static FAMILIES: &[Family] = &[
     Family {
-        name: "all",
+        // All clients that take a proxy.
         variables: &[
             holds("HTTPS_PROXY", Proxy),
             holds("https_proxy", Proxy),
@@ -91,17 +90,16 @@ pub(crate) static FAMILIES: &[Family] = &[
     },
     Family {
         // OpenSSL, Go, rustls' native certificates, httpx, uv, Ruby, .NET.
-        name: "openssl",
         variables: &[
             holds("SSL_CERT_FILE", Bundle),
             holds("SSL_CERT_DIR", Nothing),
             holds("NIX_SSL_CERT_FILE", BundleIfInherited),
         ],
     },
-    Family { name: "curl", variables: &[holds("CURL_CA_BUNDLE", Bundle), holds("CURL_HOME", Chained)] },
-    Family { name: "wget", variables: &[holds("WGETRC", Chained)] },
+    Family { variables: &[holds("CURL_CA_BUNDLE", Bundle), holds("CURL_HOME", Chained)] },
+    Family { variables: &[holds("WGETRC", Chained)] },
     Family {
-        name: "git",
+        // git.
         variables: &[
             holds("GIT_SSL_CAINFO", Bundle),
             holds("GIT_SSL_CAPATH", Nothing),
@@ -114,7 +112,7 @@ pub(crate) static FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "cargo",
+        // cargo.
         variables: &[
             holds("CARGO_HTTP_CAINFO", Bundle),
             // Goes before a proxy of the user's `config.toml`, which goes before HTTPS_PROXY.
@@ -122,11 +120,11 @@ pub(crate) static FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "pip",
+        // pip.
         variables: &[holds("PIP_CERT", Bundle), holds("PIP_PROXY", Proxy), holds("PIP_CLIENT_CERT", Nothing)],
     },
     Family {
-        name: "python",
+        // python.
         variables: &[
             holds("REQUESTS_CA_BUNDLE", Bundle),
             holds("HTTPLIB2_CA_CERTS", Bundle),
@@ -134,7 +132,7 @@ pub(crate) static FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "npm",
+        // npm.
         variables: &[
             holds("npm_config_cafile", Bundle),
             holds("npm_config_proxy", Proxy),
@@ -153,7 +151,7 @@ pub(crate) static FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "node",
+        // node.
         variables: &[
             holds("NODE_EXTRA_CA_CERTS", Additive),
             // Node 24 and newer, also where a program drops NODE_OPTIONS.
@@ -164,9 +162,9 @@ pub(crate) static FAMILIES: &[Family] = &[
             holds("GLOBAL_AGENT_NO_PROXY", DirectIfInherited),
         ],
     },
-    Family { name: "deno", variables: &[holds("DENO_CERT", Additive)] },
+    Family { variables: &[holds("DENO_CERT", Additive)] },
     Family {
-        name: "java",
+        // java.
         variables: &[
             holds("JAVA_TOOL_OPTIONS", Chained),
             // Only if inherited: they go before JAVA_TOOL_OPTIONS.
@@ -174,9 +172,9 @@ pub(crate) static FAMILIES: &[Family] = &[
             holds("_JAVA_OPTIONS", Chained),
         ],
     },
-    Family { name: "aws", variables: &[holds("AWS_CA_BUNDLE", Bundle)] },
+    Family { variables: &[holds("AWS_CA_BUNDLE", Bundle)] },
     Family {
-        name: "gcloud",
+        // gcloud.
         variables: &[
             holds("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", Bundle),
             holds("CLOUDSDK_PROXY_TYPE", Nothing),
@@ -187,7 +185,7 @@ pub(crate) static FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "grpc",
+        // grpc.
         variables: &[
             holds("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Bundle),
             holds("grpc_proxy", ProxyIfInherited),
@@ -196,7 +194,6 @@ pub(crate) static FAMILIES: &[Family] = &[
     },
     Family {
         // Each has its own name for a file that replaces the roots; set where the machine has something else there.
-        name: "other",
         variables: &[
             holds("VAULT_CACERT", BundleIfInherited),
             holds("VAULT_CAPATH", Nothing),

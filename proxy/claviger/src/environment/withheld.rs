@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use claviger_wire::preset;
+use claviger_wire::ClientSettings;
+use claviger_wire::preset::About;
 
 use super::{Endpoint, Environment, Inherited};
 
@@ -24,9 +25,10 @@ const URLS: [&str; 9] = [
 
 /// Takes away what presets, used or not, and the session's services know as secrets, and what the configuration itself
 /// reads. Clients of a service of the session get its placeholder there. `endpoint.pass` keeps single variables.
-pub(super) fn withhold(endpoint: &Endpoint, inherited: Inherited<'_>, made: &mut Environment) {
-    let known = preset::all().flat_map(|preset| preset.about().client.secrets);
-    let used = endpoint.services.iter().flat_map(|service| service.client.secrets.clone());
+pub(super) fn withhold(endpoint: &Endpoint, presets: &[About], inherited: Inherited<'_>, made: &mut Environment) {
+    let of = |client: &ClientSettings| [client.secrets.clone(), client.withheld.clone()].concat();
+    let known = presets.iter().flat_map(|about| of(&about.client));
+    let used = endpoint.services.iter().flat_map(|service| of(&service.client));
     let all: BTreeSet<String> =
         known.chain(used).chain(endpoint.withheld.iter().cloned()).chain(OWN.map(str::to_owned)).collect();
     for name in all.iter().filter(|name| !endpoint.pass.contains(*name)) {

@@ -4,6 +4,7 @@ certificates (certifi, stripe). A library is touched when the program imports it
 goes wrong here is left alone. The `sitecustomize` that would have been found otherwise runs as well.
 """
 
+import io
 import os
 import sys
 
@@ -13,11 +14,16 @@ def _bootstrap():
     bundle = os.environ.get("SSL_CERT_FILE")
 
     def with_certifi(module):
-        if bundle:
-            module.where = lambda: bundle
-            core = sys.modules.get("certifi.core")
-            if core is not None:
-                core.where = module.where
+        def where():
+            return bundle
+
+        def contents():
+            with io.open(bundle, encoding="ascii") as file:
+                return file.read()
+
+        for part in (module, sys.modules.get("certifi.core")):
+            if bundle and part is not None:
+                part.where, part.contents = where, contents
 
     def with_stripe(module):
         if bundle:
