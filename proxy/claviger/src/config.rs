@@ -221,10 +221,7 @@ impl Draft {
         previous: Option<&Generation>,
         out: &mut Diagnostics,
     ) -> Option<Compiled> {
-        let mut limits = Limits::take(&mut self.root, out);
-        if env.session.is_some() {
-            limits.drain_timeout = limits.drain_timeout.min(session::DRAIN);
-        }
+        let limits = session::limits(env, Limits::take(&mut self.root, out));
         let listener_settings = take_listeners(&mut self.root, &self.admin, out);
         let AdminSettings { remote, roles, .. } = self.admin;
         let (services, shorthands) = services::take(&mut self.root, out);
@@ -261,18 +258,15 @@ impl Draft {
         };
         let named = named_files(&services, listener_settings.iter().chain(&remote));
         let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).collect();
-        let permits_exec = policy.as_ref().is_none_or(|policy| policy.exec_workloads().next().is_some());
-        if joined.names_of("listener").is_empty() && !permits_exec {
-            warn_of_no_listener(&joined, out);
-        }
+        warn_of_no_listener(&joined, policy.as_ref(), out);
         let forwards = env.session.is_some() || listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let mut listeners: Vec<_> =
             listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
-        let mut session = None;
-        if let (Some(ask), Some(policy)) = (&env.session, &policy) {
+        let session = env.session.as_ref().zip(policy.as_ref()).map(|(ask, policy)| {
+            // The configuration's own are checked, and not bound.
             listeners = ask.listeners(policy, &env.clock, out).unwrap_or_default();
-            session = Some(ask.facts(&services, &credentials, out));
-        }
+            ask.facts(&services, &credentials, out)
+        });
         let access = Access::new(remote, roles, policy.as_ref(), &attestors, out);
         joined.finish(out);
         if out.has_errors() {
@@ -282,28 +276,14 @@ impl Draft {
         let interception = forwards
             .then(|| interception().and_then(|root| intercept(&root, &routes, number, env)))
             .transpose()
-            .map_err(|error| out.error_nowhere(format!("failed to make the interception authority: {error}")).clone())
+            .map_err(|error| {
+                out.error_nowhere(format!("failed to make the interception authority: {error}"));
+            })
             .ok()?;
-        let generation = Generation {
-            number,
-            configuration: self.digest,
-            policy: policy?,
-            credentials,
-            services,
-            listeners,
-            interception,
-            limits,
-        };
-        Some(Compiled {
-            generation,
-            attestors,
-            access: access?,
-            watched,
-            patterns: self.patterns,
-            surface,
-            suppressions,
-            session,
-        })
+        let (policy, access, patterns, configuration) = (policy?, access?, self.patterns, self.digest);
+        let generation =
+            Generation { number, configuration, policy, credentials, services, listeners, interception, limits };
+        Some(Compiled { generation, attestors, access, watched, patterns, surface, suppressions, session })
     }
 }
 
@@ -367,7 +347,11 @@ fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics
 }
 
 /// Of a configuration that serves nobody. One that sessions of `claviger exec` use needs no listener of its own.
-fn warn_of_no_listener(root: &Table, out: &mut Diagnostics) {
+fn warn_of_no_listener(root: &Table, policy: Option<&Policy>, out: &mut Diagnostics) {
+    let permits_sessions = policy.is_none_or(|policy| policy.exec_workloads().next().is_some());
+    if permits_sessions || !root.names_of("listener").is_empty() {
+        return;
+    }
     out.warning(root.location(), "listener", "there is no listener, so that nobody is served")
         .help("add a `[listener.NAME]` table with `mode`, `bind` and `authenticate`");
 }

@@ -11,8 +11,9 @@ use claviger_credential::Credentials;
 use claviger_identity::{Kinship, SessionIdentity, SessionToken, session_chain};
 use claviger_policy::document::{self, Diagnostics};
 use claviger_policy::{AttributeValue, Attributes, Policy, Principal, SpiffeId};
-use claviger_wire::{Listener, ListenerSettings, Mode, SessionSettings, Unmatched};
+use claviger_wire::{Limits, Listener, ListenerSettings, Mode, SessionSettings, Unmatched};
 
+use super::Env;
 use super::services::ServiceParts;
 use crate::environment::ClientService;
 
@@ -21,7 +22,7 @@ pub(crate) const FORWARD: &str = "exec";
 pub(crate) const GATEWAY: &str = "exec-gateway";
 
 /// When the command has ended, what its descendants still have under way is cut off after this time.
-pub(super) const DRAIN: Duration = Duration::from_millis(200);
+const DRAIN: Duration = Duration::from_millis(200);
 
 /// What a session was started with.
 #[derive(Debug)]
@@ -50,6 +51,14 @@ pub(crate) struct SessionFacts {
     pub(crate) services: Vec<ClientService>,
     /// Variables from which the configuration reads secrets.
     pub(crate) withheld: BTreeSet<String>,
+}
+
+/// What one peer may cost; nobody waits for the end of a session.
+pub(super) fn limits(env: &Env, limits: Limits) -> Limits {
+    match env.session {
+        Some(_) => Limits { drain_timeout: limits.drain_timeout.min(DRAIN), ..limits },
+        None => limits,
+    }
 }
 
 /// Reads `KEY=VALUE` of `--attr`.

@@ -30,7 +30,7 @@ impl Denials {
         if quiet {
             return Ok(Self { sender: None, thread: None });
         }
-        Self::show(next, |text| console::aside(text))
+        Self::show(next, console::aside)
     }
 
     /// As [`start`](Self::start), where nobody looks at stderr.

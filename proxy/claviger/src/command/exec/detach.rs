@@ -115,6 +115,8 @@ pub(super) fn end(id: &str) -> Result<u8, Failure> {
             None if names.is_empty() => "there is none".to_owned(),
             None => format!("there are {}", names.join(", ")),
         };
+        // Made just now, if it was not there.
+        let _ = std::fs::remove_dir(&base);
         return Err(Failure::Other(format!("there is no detached session `{id}`\n  help: {help}")));
     };
     let process = std::fs::read_to_string(path.join(PROCESS)).ok().and_then(|text| text.trim().parse().ok());
