@@ -54,7 +54,7 @@ pub(crate) struct Double {
 }
 
 impl Double {
-    /// Starts it. `never` are texts that must not stand in a request: placeholders, the client's own proof.
+    /// Starts it. `never` are texts that must not stand in a request: what a client shows where the credential goes.
     pub(crate) async fn start(ca: &TestCa, proof: &Proof, never: Vec<String>) -> Self {
         let verdicts: Arc<Mutex<Vec<Verdict>>> = Arc::default();
         let (recorded, judging) = (verdicts.clone(), Arc::new((proof.clone(), never)));
@@ -191,7 +191,7 @@ fn credential_problem(
     let headers = &asked.head.headers;
     let said = readable(asked);
     if let Some((place, _)) = said.iter().find(|(_, text)| never.iter().any(|never| text.contains(never.as_str()))) {
-        return Some(format!("a placeholder, or the client's own proof, stands in {place}"));
+        return Some(format!("what the client shows of its own stands in {place}"));
     }
     let wrong = route.key.iter().find_map(|place| place_problem(proof, place, target, asked));
     if wrong.is_some() {

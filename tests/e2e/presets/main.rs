@@ -77,6 +77,9 @@ fn every_preset_is_proven() {
     let (mut proven, bundled) = (proven(), preset::names());
     proven.sort_unstable();
     assert_eq!(proven, bundled);
+    let listed = World::new().run(&["preset", "list"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed.lines().filter_map(|line| line.split_whitespace().next()).collect::<Vec<_>>(), bundled);
     assert!(bundled.len() >= 25, "{bundled:?}");
 }
 
@@ -93,6 +96,7 @@ async fn prove(proof: Proof) {
     works(&stage, &double, &mut actors);
     sets(&stage, &double).await;
     strips(&mut stage, &double).await;
+    once(&mut stage, &double).await;
     breaks(&mut stage, &double, &mut actors);
     probes(&mut stage, &double);
     for actor in actors {
@@ -158,6 +162,17 @@ async fn strips(stage: &mut Stage, double: &Double) {
             answer.status()
         );
     }
+}
+
+/// A value that stands in one more place than the API asks for is refused.
+async fn once(stage: &mut Stage, double: &Double) {
+    let fields: Vec<&str> = stage.proof.keys.iter().map(|(field, _)| *field).collect();
+    let twice = stage.written.once_more(&fields);
+    assert!(stage.change(&format!("inject = {twice}")));
+    stage.shows(&[]).await;
+    let verdicts = double.take();
+    let problem = verdicts.first().and_then(|verdict| verdict.problem.as_deref()).unwrap_or_default();
+    assert!(problem.starts_with("credential: ") && problem.contains(" places instead of "), "{verdicts:#?}");
 }
 
 /// With any injection changed the double refuses the credential of somebody, and each client is somebody.

@@ -88,13 +88,26 @@ impl Written {
         self.table.get("client")?.get(key)
     }
 
-    /// Its injections, each changed in each way that matters, one at a time.
-    pub(crate) fn mutants(&self, fields: &[&str]) -> Vec<Mutant> {
-        let inject = match self.table.get("inject") {
+    /// Its injections, and the value in one more header.
+    pub(crate) fn once_more(&self, fields: &[&str]) -> Value {
+        let mut copy = Table::from_iter([("header".to_owned(), Value::from("x-once-more"))]);
+        if let [field, _, ..] = fields {
+            copy.insert("from".to_owned(), Value::from(*field));
+        }
+        Value::Array(self.inject().into_iter().chain([Value::Table(copy)]).collect())
+    }
+
+    fn inject(&self) -> Vec<Value> {
+        match self.table.get("inject") {
             Some(Value::Array(entries)) => entries.clone(),
             Some(entry) => vec![entry.clone()],
             None => Vec::new(),
-        };
+        }
+    }
+
+    /// Its injections, each changed in each way that matters, one at a time.
+    pub(crate) fn mutants(&self, fields: &[&str]) -> Vec<Mutant> {
+        let inject = self.inject();
         // What is kept at one host has to be filled at another, or the configuration is refused.
         let keeps = inject.iter().any(|entry| as_table(entry).contains_key("keep"));
         let mut all = Vec::new();
