@@ -90,11 +90,14 @@ pub(super) fn services<'a>(
         if hosts.is_empty() && preset.hosts.is_empty() {
             let variables: Vec<&str> = preset.client.base_urls.keys().map(String::as_str).collect();
             let why = format!("the host of {} is your own, and nothing here names it", preset.title);
-            let advice = format!("set {} to its URL", variables.join(" or "));
+            let advice = match variables.is_empty() {
+                true => format!("write `[service.{name}]` yourself, with `preset = \"{}\"` and `hosts`", preset.name),
+                false => format!("set {} to its URL, and type it again", variables.join(" or ")),
+            };
             if !wanted.is_empty() {
                 return Err(Failure::Call(format!("{why}; {advice}")));
             }
-            seen.notes.push(format!("`{name}` is not proposed: {why}; {advice}, and type `claviger init` again"));
+            seen.notes.push(format!("`{name}` is not proposed: {why}; {advice}"));
             continue;
         }
         if !preset.fields.is_empty() {
