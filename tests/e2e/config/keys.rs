@@ -94,7 +94,8 @@ pub(crate) fn insertions(text: &str) -> Vec<Insertion> {
             for brace in braces(line) {
                 let mut inline = format!("{class}.{key}");
                 // One that stands in another has a key of its own.
-                open.retain(|outer| !line[*outer..brace].contains('}'));
+                let count = |outer: usize, sign: char| line[outer..brace].matches(sign).count();
+                open.retain(|outer| count(*outer, '}') < count(*outer, '{'));
                 if let Some(outer) = open.last() {
                     let key = line[outer + 1..brace].split(['{', ',']).next_back().unwrap().replace('=', "");
                     inline = format!("{inline}.{}", key.trim());
