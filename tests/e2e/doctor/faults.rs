@@ -137,7 +137,7 @@ const FAULTS: &[Fault] = &[
         name: "a secret reference has no value",
         id: "secrets.resolve",
         status: "error",
-        says: "-> run `claviger secret set missing --for api`",
+        says: "-> run `claviger secret set missing --for api --config claviger.toml`",
         runs: false,
         seed: |stage, _| {
             stage.world.configure(&stage.usual("").replace("secret://sealed/api", "secret://sealed/missing"));
@@ -281,7 +281,7 @@ const FAULTS: &[Fault] = &[
         name: "a credential is suspended",
         id: "process.suspended",
         status: "warning",
-        says: "-> when it may serve again: `claviger resume credential api`",
+        says: "-> when it may serve again: `claviger resume credential api --config claviger.toml`",
         runs: true,
         seed: |stage, _| {
             let done =

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Done {
     let control = app::control_runtime()?;
     let scene = Scene::look(args, &control)?;
     if !args.command.is_empty() {
-        let all = command::checks(&scene, &control)?;
+        let all = naming(command::checks(&scene, &control)?, args);
         if args.output == Output::Text {
             look.tell(Category::Command, &all);
         }
@@ -97,12 +97,40 @@ pub(crate) fn run(args: &DoctorArgs) -> Done {
             Category::Clock => clock::checks(&scene, since_ms),
             Category::Kernel | Category::Command => kernel::checks(),
         };
+        let checks = naming(checks, args);
         if args.output == Output::Text {
             look.tell(*category, &checks);
         }
         all.extend(checks);
     }
     finish(args, look, &all)
+}
+
+/// Commands that read the configuration.
+const READ_IT: [&str; 12] =
+    ["ca", "check", "config", "explain", "ledger", "reload", "resume", "run", "secret", "status", "suggest", "trust"];
+
+/// Where a file was named with `--config`, what is to be typed next names it too.
+fn naming(mut checks: Vec<Check>, args: &DoctorArgs) -> Vec<Check> {
+    let Some(file) = &args.config.config else { return checks };
+    let option = format!(" --config {}", file.display());
+    for next in checks.iter_mut().filter_map(|check| check.next.as_mut()) {
+        *next = named(next, &option);
+    }
+    checks
+}
+
+/// Every second part of a text stands in backticks.
+fn named(next: &str, option: &str) -> String {
+    let reads = |part: &str| {
+        let command = part.strip_prefix("claviger ").and_then(|rest| rest.split(' ').next());
+        command.is_some_and(|command| READ_IT.contains(&command)) && !part.contains("--config")
+    };
+    let part = |(number, part): (usize, &str)| match number % 2 == 1 && reads(part) {
+        true => format!("{part}{option}"),
+        false => part.to_owned(),
+    };
+    next.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
 
 fn finish(args: &DoctorArgs, look: Look, all: &[Check]) -> Result<ExitCode, Failure> {
@@ -113,4 +141,27 @@ fn finish(args: &DoctorArgs, look: Look, all: &[Check]) -> Result<ExitCode, Fail
     let worst = all.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
     let bad = if args.strict { Status::Warning } else { Status::Error };
     Ok(if worst >= bad { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn what_is_typed_next_is_about_the_same_file() {
+        for (next, expected) in [
+            ("`claviger check`", "`claviger check --config a.toml`"),
+            (
+                "put it right (`claviger check`), then `claviger reload`",
+                "put it right (`claviger check --config a.toml`), then `claviger reload --config a.toml`",
+            ),
+            ("`claviger check --config b.toml` shows", "`claviger check --config b.toml` shows"),
+            ("`claviger init` writes one", "`claviger init` writes one"),
+            ("claviger check", "claviger check"),
+            ("`chmod 0600 claviger run`", "`chmod 0600 claviger run`"),
+            ("start it by `claviger exec -- CMD`", "start it by `claviger exec -- CMD`"),
+        ] {
+            assert_eq!(named(next, " --config a.toml"), expected);
+        }
+    }
 }

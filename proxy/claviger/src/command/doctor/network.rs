@@ -175,14 +175,14 @@ pub(crate) fn failed(id: Id, what: &str, kind: &Kind) -> Check {
     let line = format!("failed: {what} ({}{})", kind.code, times(kind.count));
     let whose =
         if kind.code.starts_with(UPSTREAM) { "the service, or the way to it" } else { "the request was cut off" };
-    let next = format!("`claviger ledger show {}` has its records; docs/errors.md has `{}`", kind.id, kind.code);
+    let next = format!("`claviger explain {}`; docs/errors.md has `{}`", kind.id, kind.code);
     Check::warning(id, line, cause(kind, whose), next).of(what)
 }
 
 /// A client that ended the handshake of an intercepted connection: most often it does not know the authority.
 pub(crate) fn untrusting(id: Id, host: &str, kind: &Kind) -> Check {
     let line = format!("a client did not accept the proxy's certificate for {host}{}", times(kind.count));
-    let next = "start it by `claviger exec -- CMD`, or have it trust the authority: `claviger trust install [--java]`";
+    let next = "start it by `claviger exec -- CMD`, or have it trust the authority: `claviger trust install`, for Java with `--java`";
     Check::error(id, line, cause(kind, "it does not trust the authority"), next).of(host)
 }
 
