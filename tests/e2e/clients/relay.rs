@@ -57,8 +57,7 @@ async fn pass(client: TcpStream, proxy: String, noted: Arc<Mutex<Met>>) {
     });
     let mut first = true;
     let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let Ok(read @ 1..) = from_proxy.read(&mut buffer).await else { break };
+    while let Ok(read @ 1..) = from_proxy.read(&mut buffer).await {
         if std::mem::take(&mut first) {
             let head = String::from_utf8_lossy(&buffer[..read.min(16)]).into_owned();
             let met = if head.contains(" 407") { Met::NoProof } else { Met::NoTrust };
