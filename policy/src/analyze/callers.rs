@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::condition::Kind;
 use crate::document::Location;
 use crate::policy::Data;
+use crate::principal::Principal;
 use crate::rule::{Rule, RuleKind, Who};
 use crate::workload::{IdPattern, Workload};
 
@@ -52,7 +53,8 @@ pub(super) fn find(data: &Data, attestors: &[AttestorFacts], out: &mut Vec<Findi
     if attestors.iter().all(|attestor| attestor.listeners.is_empty()) {
         return;
     }
-    let view = View { data, attestors };
+    let attestors: Vec<AttestorFacts> = attestors.iter().cloned().chain(session(data)).collect();
+    let view = View { data, attestors: &attestors };
     let vouching: Vec<Vec<&AttestorFacts>> = data.workloads.iter().map(|workload| view.vouching(workload)).collect();
     let named: BTreeSet<usize> =
         data.set.rules.iter().filter_map(|rule| rule.who.workloads()).flatten().copied().collect();
@@ -67,6 +69,24 @@ pub(super) fn find(data: &Data, attestors: &[AttestorFacts], out: &mut Vec<Findi
     }
 }
 
+/// A session of `claviger exec` has no table: it vouches for the workloads that permit it, and says `exec.…` of them as
+/// whoever starts it likes.
+fn session(data: &Data) -> Option<AttestorFacts> {
+    let permitting = || data.workloads.iter().filter(|workload| workload.exec);
+    let location = permitting().next()?.location.clone();
+    let of_rules = data.set.rules.iter().flat_map(|rule| super::contain::named(&rule.principal_conditions));
+    let of_workloads = data.workloads.iter().flat_map(|workload| &workload.attributes).map(|(name, _)| name);
+    let asked = of_rules.map(|(name, _)| name).chain(of_workloads);
+    Some(AttestorFacts {
+        name: Principal::EXEC_SESSION.into(),
+        location,
+        identities: permitting().flat_map(|workload| workload.ids.clone()).collect(),
+        attributes: asked.filter(|name| name.starts_with("exec.")).cloned().collect(),
+        is_relied_on: true,
+        listeners: vec![Clients::Loopback],
+    })
+}
+
 struct View<'a> {
     data: &'a Data,
     attestors: &'a [AttestorFacts],
@@ -76,7 +96,10 @@ impl<'a> View<'a> {
     /// The attestors that a listener asks and that may yield the workload.
     fn vouching(&self, workload: &Workload) -> Vec<&'a AttestorFacts> {
         let asked = self.attestors.iter().filter(|attestor| !attestor.listeners.is_empty());
-        asked.filter(|attestor| is_named(workload, attestor) && yields(attestor, &workload.ids)).collect()
+        let permits = |attestor: &AttestorFacts| workload.exec || *attestor.name != *Principal::EXEC_SESSION;
+        asked
+            .filter(|attestor| permits(attestor) && is_named(workload, attestor) && yields(attestor, &workload.ids))
+            .collect()
     }
 
     fn workload(&self, workload: &Workload, vouching: &[&AttestorFacts], out: &mut Vec<Finding>) {

@@ -38,6 +38,8 @@ use claviger_wire::{
 
 use crate::admin::{Access, AdminSettings};
 use crate::analyze::Surface;
+use crate::command::exec::running::Door;
+use crate::environment::ClientService;
 
 pub(crate) use at_start::AtStart;
 pub(crate) use comments::remarks;
@@ -357,6 +359,19 @@ fn warn_of_no_listener(root: &Table, policy: Option<&Policy>, out: &mut Diagnost
 }
 
 impl Draft {
+    /// The forward listeners, and the services as their clients see them, whatever else is wrong with the file.
+    pub(crate) fn clients(mut self) -> (Vec<Door>, Vec<ClientService>) {
+        let mut found = Diagnostics::default();
+        let mut kinds = HashMap::new();
+        for (name, mut table) in self.root.clone().named_tables("attestor", &mut found) {
+            kinds.extend(table.string("kind", &mut found).map(|kind| (name.value, kind.value)));
+        }
+        let listeners = ListenerSettings::take_all(&mut self.root, &mut found).into_iter();
+        let doors = listeners.filter_map(|settings| Door::of(settings, |name| kinds.get(name).cloned())).collect();
+        let (services, _) = services::take(&mut self.root, &mut found);
+        (doors, services.iter().map(services::ServiceParts::client).collect())
+    }
+
     /// The names of services and of credentials, whatever else is wrong with the file; those of teams not among them.
     pub(crate) fn names(mut self) -> (Vec<String>, Vec<String>) {
         let mut names = |key| {

@@ -33,7 +33,8 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     /// Its port.
     pub(crate) port: u16,
-    /// The session's proof: user and password of the proxy URL. Both are of characters that need no escape in a URL.
+    /// The session's proof: user and password of the proxy URL; both empty where none is asked for. They are of characters
+    /// that need no escape in a URL.
     pub(crate) proof: (String, String),
     /// The certificate, as PEM, that signs what the proxy shows for intercepted hosts.
     pub(crate) authority: String,
@@ -90,7 +91,10 @@ impl Endpoint {
     /// `http://user:password@host:port`
     fn url(&self) -> String {
         let (user, password) = &self.proof;
-        format!("http://{user}:{password}@{}:{}", self.host, self.port)
+        match user.is_empty() {
+            true => format!("http://{}:{}", self.host, self.port),
+            false => format!("http://{user}:{password}@{}:{}", self.host, self.port),
+        }
     }
 
     /// Writes a file of the session that only its user reads, and says where it is.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use claviger_contract::{Clock, Outbound, Secret};
 use claviger_wire::MachineProof;
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use self::file::TokenFile;
 use self::github::GithubToken;
@@ -89,6 +90,25 @@ impl Origin {
         };
         proof.token().await?;
         Ok(proof)
+    }
+}
+
+/// The token that this environment has, if it has one: in a variable, or in a file that a variable names.
+pub(crate) fn token(environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Zeroizing<String>>, String> {
+    let text = match Origin::find(environment) {
+        Some(Origin::Variable(name)) => {
+            environment(&name).and_then(|value| value.into_string().ok()).unwrap_or_default()
+        }
+        Some(Origin::TokenFile(file)) => {
+            std::fs::read_to_string(&file).map_err(|error| format!("failed to read `{}`: {error}", file.display()))?
+        }
+        Some(Origin::Github | Origin::Svid(..)) | None => return Ok(None),
+    };
+    let text = Zeroizing::new(text);
+    let token = text.trim();
+    match claviger_identity::looks_like_token(token.as_bytes()) {
+        true => Ok(Some(Zeroizing::new(token.to_owned()))),
+        false => Err(format!("neither `{TOKEN}` nor the file of `{TOKEN_FILE}` holds a token")),
     }
 }
 

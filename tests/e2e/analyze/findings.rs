@@ -25,6 +25,21 @@ const CASES: &[Case] = &[
         )],
         &["CLV0001 allow.w"],
     ),
+    // A session of `exec` vouches for the workloads that permit it, and for no others.
+    Case(
+        &[(
+            END,
+            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\nexec = true\n[allow.dev]\nwho = \"dev\"\nto = \"api\"\nops = [\"GET /v2/x\"]\nwhen = [\"exec.task == 'x'\"]\nuse = \"key\"\n",
+        )],
+        &[],
+    ),
+    Case(
+        &[(
+            END,
+            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\n[workload.tool]\nspiffe = \"spiffe://acme.internal/dev/tool\"\nexec = true\n[allow.dev]\nwho = [\"dev\", \"tool\"]\nto = \"api\"\nops = [\"GET /v2/x\"]\nuse = \"key\"\n",
+        )],
+        &["CLV0201 workload.dev"],
+    ),
     // Conditions.
     Case(
         &[

@@ -49,7 +49,7 @@ fn one_of_your_own_becomes_a_service() {
          [service.acme.operations]\nread = [\"GET /v1/**\"]\n"
     );
     // What is wrong has its place.
-    world.write("acme.toml", &text.replace("x-acme-key", "host").replace("https://", "http://"));
+    world.write("acme.toml", text.replace("x-acme-key", "host").replace("https://", "http://"));
     let (code, out, err) = said(&world.run(&["preset", "test", "--file", file]));
     assert_eq!((code, out.as_str()), (2, ""));
     for part in ["acme.toml:4:", "`host` is the proxy's own", "is no https:// link", "2 errors in presets"] {

@@ -10,6 +10,7 @@ pub(crate) mod folder;
 pub(crate) mod gateway;
 pub(crate) mod janitor;
 mod print_env;
+pub(crate) mod running;
 pub(crate) mod sandbox;
 mod serve;
 mod supervise;
@@ -23,6 +24,7 @@ use claviger_wire::Unmatched;
 
 use self::child::{Launch, SpawnError};
 use self::denials::{Denials, NextCommand};
+use self::folder::Folder;
 use self::janitor::Janitor;
 use self::print_env::Format;
 use self::serve::Begun;
@@ -125,11 +127,7 @@ fn choose(args: &ExecArgs) -> Result<u8, Failure> {
         (Some(id), ..) => detach::end(id),
         (None, true, _) => detach::serve(args, format),
         (None, false, true) => detach::start(),
-        (None, false, false) if args.print_env.is_some() => Err(Failure::Call(
-            "a session ends with its command, and there is none: add --detach, and the session goes on in the \
-             background\n  help: clients of a shared Claviger show a proof of their own; no environment holds it"
-                .to_owned(),
-        )),
+        (None, false, false) if args.print_env.is_some() => running::print(args, format),
         (None, false, false) => execute(args),
     }
 }
@@ -138,18 +136,14 @@ fn execute(args: &ExecArgs) -> Result<u8, Failure> {
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Failure::Call("there is no command: `claviger exec -- CMD`".to_owned()));
     };
-    let through = args.gateway.url(args.config.config.is_some(), &|name| std::env::var_os(name));
+    let through = through(args);
     let failed = |what: &'static str| move |error: std::io::Error| Failure::doing(what)(&error);
     let signals = supervise::Signals::take().map_err(failed("take signals"))?;
     let folder = serve::folder()?;
     let mut janitor = Janitor::start(folder.path()).map_err(failed("start the session's janitor"))?;
     let next = NextCommand { config: config_option(&args.config), is_here: through.is_none() };
     let denials = Denials::start(next, args.quiet).map_err(failed("start the session"))?;
-    let begun = match through {
-        None => serve::begin(args, configuration(&args.config)?, &folder, denials.teller()),
-        Some(url) => gateway::begin(args, &url, &folder, denials.teller()),
-    };
-    let Begun { session, mut place, endpoint } = begun?;
+    let Begun { session, mut place, endpoint } = begin(args, through, &folder, &denials)?;
     let made = make_environment(&endpoint)?;
     session.attend(&mut place, args.quiet);
     let launch = Launch {
@@ -174,6 +168,19 @@ fn execute(args: &ExecArgs) -> Result<u8, Failure> {
     drop(folder);
     janitor.dismiss();
     Ok(code)
+}
+
+/// The gateway of the session, if it is to have one.
+fn through(args: &ExecArgs) -> Option<String> {
+    args.gateway.url(args.config.config.is_some(), &|name| std::env::var_os(name))
+}
+
+/// Begins a session that judges here, or through a gateway.
+fn begin(args: &ExecArgs, through: Option<String>, folder: &Folder, denials: &Denials) -> Result<Begun, Failure> {
+    match through {
+        None => serve::begin(args, configuration(&args.config)?, folder, denials.teller()),
+        Some(url) => gateway::begin(args, &url, folder, denials.teller()),
+    }
 }
 
 /// The command's environment, as far as it differs from the caller's, and the files that it names.

@@ -6,6 +6,7 @@ use claviger_policy::{Scheme, ServiceRoute};
 use claviger_wire::{ServiceSettings, preset};
 
 use crate::analyze::ServiceSurface;
+use crate::environment::ClientService;
 
 /// One service between its parts: policy's route, wire's settings, credential's plan.
 pub(super) struct ServiceParts {
@@ -15,6 +16,15 @@ pub(super) struct ServiceParts {
 }
 
 impl ServiceParts {
+    /// As its clients see it.
+    pub(super) fn client(&self) -> ClientService {
+        ClientService {
+            name: self.route.name().to_string(),
+            hosts: self.route.hosts().iter().map(ToString::to_string).collect(),
+            client: self.settings.client.clone(),
+        }
+    }
+
     /// What `analyze` looks at.
     pub(super) fn surface(&self) -> ServiceSurface {
         ServiceSurface {

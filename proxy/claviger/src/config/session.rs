@@ -131,11 +131,6 @@ impl SessionAsk {
         let wanted = |parts: &&ServiceParts| {
             self.services.is_empty() || self.services.iter().any(|name| **name == **parts.route.name())
         };
-        let client = |parts: &ServiceParts| ClientService {
-            name: parts.route.name().to_string(),
-            hosts: parts.route.hosts().iter().map(ToString::to_string).collect(),
-            client: parts.settings.client.clone(),
-        };
         let is_variable =
             |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let withheld = credentials.references();
@@ -144,7 +139,10 @@ impl SessionAsk {
             // Stores of these kinds read no variables; any other may, whatever it is called.
             .filter(|reference| !matches!(reference.store(), "sealed" | "file") && is_variable(reference.name()))
             .map(|reference| reference.name().to_owned());
-        SessionFacts { services: services.iter().filter(wanted).map(client).collect(), withheld: withheld.collect() }
+        SessionFacts {
+            services: services.iter().filter(wanted).map(ServiceParts::client).collect(),
+            withheld: withheld.collect(),
+        }
     }
 }
 

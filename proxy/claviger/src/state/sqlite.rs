@@ -90,6 +90,7 @@ async fn connect(file: &Path) -> Result<Open, StateError> {
     let place = || file.display().to_string();
     let failed = |why: String| StateError::Open { place: place(), why };
     let identity = identity(file).map_err(|error| failed(error.to_string()))?;
+    let _turn = turn(file).await.map_err(|error| failed(error.to_string()))?;
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(false)
@@ -105,6 +106,16 @@ async fn connect(file: &Path) -> Result<Open, StateError> {
         return Err(StateError::Newer { place: place(), found, known });
     }
     Ok(Open { connection, identity })
+}
+
+/// One process after the other: where two give a new file its journal, SQLite answers "busy" without waiting.
+async fn turn(file: &Path) -> std::io::Result<std::fs::File> {
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+    let locked = tokio::task::spawn_blocking(move || {
+        let folder = std::fs::File::open(folder)?;
+        folder.lock().map(|()| folder)
+    });
+    locked.await.map_err(std::io::Error::other)?
 }
 
 /// Applies what is missing, all or nothing; yields the version that the file had.

@@ -17,7 +17,7 @@ use super::janitor::{Janitor, own_program};
 use super::print_env::{self, Format};
 use super::serve::{self, Begun};
 use super::{ExecArgs, config_option, folder, supervise};
-use crate::command::{Failure, configuration};
+use crate::command::Failure;
 use crate::console;
 
 /// The file with the number of the session's process.
@@ -70,15 +70,15 @@ pub(super) fn serve(args: &ExecArgs, format: Format) -> Result<u8, Failure> {
     let failed = |what: &'static str| move |error: std::io::Error| Failure::doing(what)(&error);
     // No terminal of its caller's, and no signal of it.
     let _ = rustix::process::setsid();
-    let source = configuration(&args.config)?;
+    let through = super::through(args);
     let signals = supervise::Signals::take().map_err(failed("take signals"))?;
     let folder = serve::folder()?;
     let janitor = Janitor::start(folder.path()).map_err(failed("start the session's janitor"))?;
     std::fs::write(folder.path().join(PROCESS), std::process::id().to_string()).map_err(failed("write a file"))?;
     let log = std::fs::File::create(folder.path().join(LOG)).map_err(failed("make the log of the session"))?;
-    let next = NextCommand { config: config_option(&args.config), is_here: true };
+    let next = NextCommand { config: config_option(&args.config), is_here: through.is_none() };
     let denials = Denials::into_file(next, log).map_err(failed("start the session"))?;
-    let Begun { session, endpoint, .. } = serve::begin(args, source, &folder, denials.teller())?;
+    let Begun { session, endpoint, .. } = super::begin(args, through, &folder, &denials)?;
     let mut made = super::make_environment(&endpoint)?;
     made.set.insert("CLAVIGER_EXEC_ID".to_owned(), folder.name().into());
     let (_, token) = &endpoint.proof;

@@ -39,6 +39,23 @@ async fn what_is_suspended_outlives_the_process() {
     assert_eq!(state.suspensions().await.unwrap(), [caller]);
 }
 
+/// As sessions that begin together do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_file_is_opened_by_many_at_once() {
+    for _ in 0..20 {
+        let (_folder, file) = folder();
+        let opening: Vec<_> = (0..8)
+            .map(|_| {
+                let file = file.clone();
+                tokio::spawn(async move { SqliteState::open(&file).await.map(drop).map_err(|error| error.to_string()) })
+            })
+            .collect();
+        for opened in opening {
+            assert_eq!(opened.await.unwrap(), Ok(()));
+        }
+    }
+}
+
 #[tokio::test]
 async fn suspending_twice_replaces() {
     let (_folder, file) = folder();
