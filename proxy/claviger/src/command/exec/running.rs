@@ -38,7 +38,7 @@ pub(super) fn print(args: &ExecArgs, format: Format) -> Result<u8, Failure> {
     };
     let (socket, state_dir) = (draft.admin.socket.clone(), draft.state_dir.clone());
     let (doors, mut services) = draft.clients();
-    for name in args.services.iter().filter(|name| !services.iter().any(|service| service.name == **name)) {
+    if let Some(name) = args.services.iter().find(|name| !services.iter().any(|service| service.name == **name)) {
         return Err(Failure::Call(format!("there is no service `{name}`, which `--service` names")));
     }
     services.retain(|service| args.services.is_empty() || args.services.contains(&service.name));
