@@ -180,25 +180,25 @@ async fn a_job_is_attested_again_before_its_token_ends() {
     command.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "the-right");
     command.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("http://127.0.0.1:{}/token?api-version=2", service.port()));
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let output = child.stdout.take().unwrap();
+    let (output, enough) = (child.stdout.take().unwrap(), stage.job.path().join("enough"));
+    // To the end of what it writes: it would not end well with nobody to read.
     let reading = tokio::task::spawn_blocking(move || {
         let mut codes = Vec::new();
         for line in BufReader::new(output).lines() {
             codes.push((line.unwrap(), issued.load(Ordering::SeqCst)));
             if codes.last().unwrap().1 >= 4 {
-                break;
+                std::fs::write(&enough, "").unwrap();
             }
         }
         codes
     });
     let codes = tokio::time::timeout(claviger_tests::PATIENCE, reading).await;
-    stage.write("enough", "");
     assert!(child.wait().unwrap().success());
     let codes = codes.expect("tokens are renewed").unwrap();
     let first = codes.iter().position(|(code, _)| code == "200").unwrap();
     let after: Vec<_> = codes[first..].iter().filter(|(code, _)| code != "200").collect();
     assert!(after.is_empty(), "{after:?}");
-    assert_eq!(codes.last().unwrap().1, 4, "{codes:?}");
+    assert!(codes.last().unwrap().1 >= 4, "{codes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
