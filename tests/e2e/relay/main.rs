@@ -253,3 +253,62 @@ async fn bodies_pass_both_ways_and_the_key_is_masked() {
     assert!(size >= 300_000, "{out}");
     assert!(out.ends_with('2'), "h2 to the client: {out}");
 }
+
+/// What `--print-env json` printed, for a command of its own.
+fn with_environment(printed: &[u8], command: &mut Command) -> serde_json::Value {
+    let printed: serde_json::Value = serde_json::from_slice(printed).unwrap();
+    for (name, value) in printed["set"].as_object().unwrap() {
+        command.env(name, value.as_str().unwrap());
+    }
+    printed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_through_a_gateway_goes_on_in_the_background() {
+    let stage = Stage::new().await;
+    let url = stage.url();
+    let exec = |args: &[&str]| {
+        let mut command = stage.world.command(args);
+        command.current_dir(stage.job.path()).env("HOME", stage.job.path()).env("TMPDIR", stage.world.path());
+        command.env("CLAVIGER_TOKEN", stage.world.token("app")).output().unwrap()
+    };
+    let begun = exec(&["exec", "--gateway", &url, "--gateway-ca", "gateway-ca.pem", "--detach", "--print-env", "json"]);
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "https://api.test/v1/hello"]).env_clear();
+    curl.env("PATH", std::env::var_os("PATH").unwrap());
+    let printed = with_environment(&begun.stdout, &mut curl);
+    assert_eq!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");
+    let ended = exec(&["exec", "--end", printed["set"]["CLAVIGER_EXEC_ID"].as_str().unwrap()]);
+    assert!(ended.status.success(), "{ended:?}");
+    assert_ne!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");
+    canary::assert_absent(&stage.world.canary, "what was printed", &begun.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_for_a_claviger_that_runs() {
+    let (world, origin) = World::with_keyed_origin().await;
+    let print = |token: Option<&str>| {
+        let mut command = world.command(&["exec", "--config", "claviger.toml", "--print-env", "json"]);
+        command.envs(token.map(|token| ("CLAVIGER_TOKEN", token)));
+        command.output().unwrap()
+    };
+    let token = world.token("app");
+    let failed = |token: Option<&str>, words: &[&str]| {
+        let output = print(token);
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(125), &b""[..]), "{err}");
+        assert!(words.iter().all(|word| err.contains(word)), "{words:?}: {err}");
+    };
+    failed(Some(&token), &["start it by `claviger run`", "add --detach"]);
+    let proxy = world.start();
+    failed(None, &["listener `forward` asks for a token: set CLAVIGER_TOKEN"]);
+    failed(Some("no token"), &["neither `CLAVIGER_TOKEN` nor the file of `CLAVIGER_TOKEN_FILE` holds a token"]);
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "https://api.test/v1/hello"]).env_clear();
+    curl.env("PATH", std::env::var_os("PATH").unwrap());
+    let printed = with_environment(&print(Some(&token)).stdout, &mut curl);
+    assert_eq!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");
+    assert_eq!(origin.seen().len(), 1);
+    let port = proxy.address("forward").rsplit(':').next().unwrap().to_owned();
+    assert!(printed["set"]["HTTPS_PROXY"].as_str().unwrap().ends_with(&format!("@127.0.0.1:{port}")), "{printed}");
+}
