@@ -25,7 +25,7 @@ pub use self::observed::{ObservedReport, ObservedRow, observed};
 pub use self::recall::{Recalled, recall};
 pub use self::record::{Exchange, Record};
 pub use self::select::{Principals, Select, select};
-pub use self::tail::{Follow, follow, tail};
+pub use self::tail::{Follow, follow, tail, tail_with_sessions};
 pub use self::touched::{Totals, Touched, TouchedCredential, TouchedOperation, touched};
 pub use self::verify::{Break, Position, VerifyError, VerifyReport, verify, verify_anchored};
 pub use self::walk::Window;

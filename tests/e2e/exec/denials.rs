@@ -88,4 +88,9 @@ async fn sessions_at_once_have_ledgers_of_their_own() {
     let mut names: Vec<String> = names.filter(|name| name.ends_with(".jsonl")).collect();
     names.sort();
     assert_eq!(names, ["1.jsonl", "2.jsonl"]);
+    // Read together: nothing else has run here.
+    let tail = stage.world.run(&["ledger", "--config", "claviger.toml", "tail"]);
+    let shown = String::from_utf8_lossy(&tail.stdout).into_owned();
+    assert_eq!(shown.matches("GET api.test:443/v1/x").count(), 1, "{shown} {tail:?}");
+    assert_eq!(shown.matches("started").count(), 2, "{shown}");
 }

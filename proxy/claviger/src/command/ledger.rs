@@ -90,7 +90,12 @@ pub(crate) fn run(args: &LedgerArgs) -> Done {
     let path = path(args)?;
     match &args.action {
         LedgerAction::Tail { lines, follow, output } => {
-            let records = query::tail(&path, *lines).map_err(other)?;
+            // One that is followed is followed from its own last record on.
+            let records = match follow {
+                true => query::tail(&path, *lines),
+                false => query::tail_with_sessions(&path, *lines),
+            };
+            let records = records.map_err(other)?;
             for record in &records {
                 print(record, *output);
             }

@@ -32,6 +32,21 @@ pub fn tail(path: &Path, count: usize) -> Result<Vec<Record>, LedgerError> {
     Ok(newest_first)
 }
 
+/// As [`tail`], of a ledger and those of the sessions beside it together, by their time.
+///
+/// # Errors
+/// There is none of them, or one cannot be read.
+pub fn tail_with_sessions(path: &Path, count: usize) -> Result<Vec<Record>, LedgerError> {
+    let mut all = Vec::new();
+    for ledger in parts::with_sessions(path)? {
+        all.extend(tail(&ledger, count)?);
+    }
+    // All times are written in one form and in UTC, so that texts compare as times do.
+    all.sort_by(|a, b| a.at().cmp(b.at()));
+    all.drain(..all.len().saturating_sub(count));
+    Ok(all)
+}
+
 /// The last records of one file, newest first.
 fn last_records(file: &mut File, path: &Path, wanted: usize) -> Result<Vec<Record>, LedgerError> {
     let failed = |source| LedgerError::io("read", path)(source);
