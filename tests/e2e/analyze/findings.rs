@@ -29,16 +29,16 @@ const CASES: &[Case] = &[
     Case(
         &[(
             END,
-            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\nexec = true\n[allow.dev]\nwho = \"dev\"\nto = \"api\"\nops = [\"GET /v2/x\"]\nwhen = [\"exec.task == 'x'\"]\nuse = \"key\"\n",
+            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\nmatch = { \"exec.by\" = \"ada\" }\nexec = true\n[allow.dev]\nwho = \"dev\"\nto = \"api\"\nops = [\"GET /v2/x\"]\nwhen = [\"exec.task == 'x'\"]\nuse = \"key\"\n",
         )],
         &[],
     ),
     Case(
         &[(
             END,
-            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\n[workload.tool]\nspiffe = \"spiffe://acme.internal/dev/tool\"\nexec = true\n[allow.dev]\nwho = [\"dev\", \"tool\"]\nto = \"api\"\nops = [\"GET /v2/x\"]\nuse = \"key\"\n",
+            "expect = \"allow read\"\n[workload.dev]\nspiffe = \"spiffe://acme.internal/dev/ada\"\nmatch = { \"exec.by\" = \"ada\" }\n[workload.tool]\nspiffe = \"spiffe://acme.internal/dev/tool\"\nexec = true\n[allow.dev]\nwho = [\"dev\", \"tool\"]\nto = \"api\"\nops = [\"GET /v2/x\"]\nuse = \"key\"\n",
         )],
-        &["CLV0201 workload.dev"],
+        &["CLV0207 workload.dev"],
     ),
     // Conditions.
     Case(
