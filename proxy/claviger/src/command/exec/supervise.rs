@@ -5,6 +5,7 @@
 //! process, so that the shell sees a stopped job; when the job goes on, so do both.
 
 use std::process::Child;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
 use signal_hook::consts::signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGUSR1, SIGUSR2};
@@ -13,8 +14,8 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 use tokio::sync::oneshot;
 
-/// Taken so that they do not end this process before its command has ended.
-const TAKEN: [i32; 8] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGUSR1, SIGUSR2];
+/// Taken so that they do not end this process before its command has ended; and SIGCONT, to know that it goes on.
+const TAKEN: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGUSR1, SIGUSR2, SIGCONT];
 
 /// The signals of this process, from before the command starts: one that comes early must not end the session alone.
 pub(crate) struct Signals(SignalsInfo<WithOrigin>);
@@ -32,9 +33,10 @@ pub(crate) fn supervise(signals: Signals, command: &Child) -> std::io::Result<on
     let pid = pid.ok_or_else(|| std::io::Error::other("the command has no process id"))?;
     let (tell, ended) = oneshot::channel();
     let handle = signals.0.handle();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || forward(signals, pid))?;
+    let (goes_on, continued) = channel();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || forward(signals, pid, &goes_on))?;
     std::thread::Builder::new().name("command".to_owned()).spawn(move || {
-        let code = wait(pid);
+        let code = wait(pid, &continued);
         // From now on the number may be another process's.
         handle.close();
         let _ = tell.send(code);
@@ -68,8 +70,12 @@ pub(crate) async fn gone(process: Option<Pid>) {
 }
 
 /// Passes on what was sent to this process alone.
-fn forward(mut signals: Signals, command: Pid) {
+fn forward(mut signals: Signals, command: Pid, goes_on: &Sender<()>) {
     for origin in signals.0.forever() {
+        if origin.signal == SIGCONT {
+            let _ = goes_on.send(());
+            continue;
+        }
         // The terminal's driver signals the whole foreground: the command has it already.
         let is_of_terminal = matches!(origin.cause, Cause::Kernel) && origin.signal != SIGHUP;
         if !is_of_terminal && let Some(signal) = Signal::from_named_raw(origin.signal) {
@@ -79,10 +85,10 @@ fn forward(mut signals: Signals, command: Pid) {
     }
 }
 
-fn wait(command: Pid) -> u8 {
+fn wait(command: Pid, continued: &Receiver<()>) -> u8 {
     loop {
         match waitpid(Some(command), WaitOptions::UNTRACED) {
-            Ok(Some((_, status))) if status.stopped() => stop_with(command),
+            Ok(Some((_, status))) if status.stopped() => stop_with(command, continued),
             Ok(Some((_, status))) => return code(status),
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
             // Somebody else waited for it; nothing is known of its end.
@@ -92,10 +98,14 @@ fn wait(command: Pid) -> u8 {
 }
 
 /// Stops this process too: the shell waits for it, and not for the command. Returns when the job goes on.
-fn stop_with(command: Pid) {
+fn stop_with(command: Pid, continued: &Receiver<()>) {
+    while continued.try_recv().is_ok() {}
     let _ = kill_process(getpid(), Signal::STOP);
+    // The signal may stop this thread a moment later than it was sent. A command that was continued in that moment would
+    // read from a terminal that the shell is taking back.
+    let _ = continued.recv();
     // `fg` continues the whole group; who continues this process alone means both.
-    let _ = kill_process(command, Signal::from_named_raw(SIGCONT).unwrap_or(Signal::CONT));
+    let _ = kill_process(command, Signal::CONT);
 }
 
 fn code(status: WaitStatus) -> u8 {
