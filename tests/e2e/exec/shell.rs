@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::stage::Stage;
 
+/// What is interrupted below reads, and starts no process: a shell that is about to start one can lose an interrupt, with
+/// and without a session around it.
+///
 /// Opens a terminal, runs a shell with job control in it, and types: each step waits for what the one before shows.
 const TYPE: &str = r#"
 import os, pty, select, sys, time
@@ -48,12 +51,12 @@ async fn ctrl_c_ends_the_command_and_not_before_it() {
     type_into(
         &stage,
         &[
-            ("ready> ", r"$C sh -c 'echo up-$((40+2)); sleep 1000'\n"),
+            ("ready> ", r"$C sh -c 'echo up-$((40+2)); read line'\n"),
             ("up-42", r"\x03"),
             ("ready> ", r"echo code-$?\n"),
             (
                 "code-130",
-                r#"$C sh -c 'trap "echo caught-$((1+1)); exit 5" INT; echo up-$((40+3)); while :; do sleep 0.1; done'\n"#,
+                r#"$C sh -c 'trap "echo caught-$((1+1)); exit 5" INT; echo up-$((40+3)); while :; do read line; done'\n"#,
             ),
             ("up-43", r"\x03"),
             ("caught-2", r"\n"),

@@ -277,7 +277,8 @@ async fn a_session_through_a_gateway_goes_on_in_the_background() {
     curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "https://api.test/v1/hello"]).env_clear();
     curl.env("PATH", std::env::var_os("PATH").unwrap());
     let printed = with_environment(&begun.stdout, &mut curl);
-    assert_eq!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");
+    let called = curl.output().unwrap();
+    assert_eq!(String::from_utf8(called.stdout).unwrap(), "200", "{}", String::from_utf8_lossy(&called.stderr));
     let ended = exec(&["exec", "--end", printed["set"]["CLAVIGER_EXEC_ID"].as_str().unwrap()]);
     assert!(ended.status.success(), "{ended:?}");
     assert_ne!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");

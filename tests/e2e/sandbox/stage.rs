@@ -71,7 +71,13 @@ impl Stage {
         let workload = "exec = true\n\n[service.api]";
         world.configure(&world.usual(origin.port(), "").replace("[service.api]", workload));
         let folder = if who == Who::WithoutNamespaces {
-            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sandbox-{}", std::process::id()));
+            let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            // A repository may lie there too.
+            let folder = match ["/tmp", "/var/tmp"].iter().any(|temporary| target.starts_with(temporary)) {
+                false => target.to_owned(),
+                true => std::env::home_dir().unwrap().join(".cache"),
+            };
+            let folder = folder.join(format!("claviger-sandbox-{}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
             folder
         } else {

@@ -105,12 +105,17 @@ pub(crate) fn base() -> io::Result<PathBuf> {
 }
 
 fn make(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    if is_private(path) {
-        return Ok(());
+    for _ in 0..100 {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(_) if is_private(path) => return Ok(()),
+            // The session that was the last one has removed it at this very moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) | Err(_) => break,
+        }
     }
     let message = format!("`{}` is not a folder that belongs to this user alone", path.display());
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
@@ -136,6 +141,18 @@ fn random_name() -> io::Result<String> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_begin_while_others_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..500).for_each(|_| make(&base).unwrap()));
+                scope.spawn(|| (0..500).for_each(|_| drop(std::fs::remove_dir(&base))));
+            }
+        });
+    }
 
     #[test]
     fn what_no_process_holds_is_swept() {

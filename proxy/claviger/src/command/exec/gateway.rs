@@ -13,7 +13,7 @@ use claviger_policy::document::nearest;
 use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots, preset};
 
 use super::ExecArgs;
-use super::child::{Place, Sockets, Surroundings};
+use super::child::{Place, Sockets, Surroundings, loopback};
 use super::folder::Folder;
 use super::serve::{Begun, Proxy, USER};
 use crate::app::{control_runtime, idle_env};
@@ -139,7 +139,11 @@ pub(crate) fn begin(
     let Route { gateway, proof, withheld } = runtime.block_on(opening)?;
     let folder = folder.path().to_owned();
     let around = Surroundings { folder: folder.clone(), state_dir: default_state_dir(), configuration: Vec::new() };
-    let (place, Sockets { forward, gateway: base }) = Place::prepare(&args.sandbox, &around)?;
+    // Commands of a detached session are started by others.
+    let (place, Sockets { forward, gateway: base }) = match args.serve {
+        true => (Place::Open, Sockets { forward: loopback()?, gateway: loopback()? }),
+        false => Place::prepare(&args.sandbox, &around)?,
+    };
     let failed = |error: std::io::Error| Failure::doing("listen for the session")(&error);
     let (at, base_at) = (forward.local_addr().map_err(failed)?, base.local_addr().map_err(failed)?);
     let token = SessionToken::generate().map_err(|error| Failure::Other(error.to_string()))?.for_command();

@@ -109,8 +109,10 @@ fn endpoint(
     let certificate = interception::certificate_path(state_dir);
     let authority = std::fs::read_to_string(&certificate)
         .map_err(|error| Failure::Other(format!("failed to read `{}`: {error}", certificate.display())))?;
-    let folder = state_dir.join("clients");
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::doing("make the folder for clients")(&error))?;
+    // Clients run anywhere.
+    let made = std::path::absolute(state_dir.join("clients"))
+        .and_then(|folder| std::fs::create_dir_all(&folder).map(|()| folder));
+    let folder = made.map_err(|error| Failure::doing("make the folder for clients")(&error))?;
     let user = if token.is_some() { USER } else { "" };
     Ok(Endpoint {
         host: address.ip().to_string(),
