@@ -3,7 +3,7 @@
 //! All folders of a user lie in one, beside each a file that the session's process holds locked. Who takes such a lock
 //! knows that nobody is left: so a session removes what earlier ones left behind that were killed with their janitor.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ fn make(path: &Path) -> io::Result<()> {
             Ok(()) | Err(_) => {}
         }
         match std::fs::symlink_metadata(path) {
-            Ok(_) if is_private(path) => return Ok(()),
+            Ok(found) if is_private_folder(&found) => return Ok(()),
             // The session that was the last one has removed it at this very moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(_) | Err(_) => break,
@@ -123,9 +123,11 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Whether it is a folder, and no link to one, of this user and nobody else's business.
 fn is_private(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| {
-        metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0
-    })
+    std::fs::symlink_metadata(path).is_ok_and(|found| is_private_folder(&found))
+}
+
+fn is_private_folder(found: &Metadata) -> bool {
+    found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0
 }
 
 /// Eight characters; names only need to differ, the folder around them is private.
