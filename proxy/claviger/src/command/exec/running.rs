@@ -4,7 +4,9 @@
 //! environment has. What a listener asks for and no environment can hold, is said.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use claviger_policy::document::Diagnostics;
@@ -98,7 +100,7 @@ fn choose(doors: &[Door], status: &Value, token: Option<&str>) -> Result<(Socket
     Err(whys.join("\n  "))
 }
 
-/// The files for clients lie in the state folder: they are the same for all, and hold no secret.
+/// The files for clients lie in the state folder, for its user alone: they go on with what its own files say.
 fn endpoint(
     args: &ExecArgs,
     state_dir: &Path,
@@ -111,7 +113,7 @@ fn endpoint(
         .map_err(|error| Failure::Other(format!("failed to read `{}`: {error}", certificate.display())))?;
     // Clients run anywhere.
     let made = std::path::absolute(state_dir.join("clients"))
-        .and_then(|folder| std::fs::create_dir_all(&folder).map(|()| folder));
+        .and_then(|folder| DirBuilder::new().recursive(true).mode(0o700).create(&folder).map(|()| folder));
     let folder = made.map_err(|error| Failure::doing("make the folder for clients")(&error))?;
     let user = if token.is_some() { USER } else { "" };
     Ok(Endpoint {
