@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -58,9 +58,14 @@ struct Files {
     paths: Vec<PathBuf>,
     /// Where more files may come to lie.
     patterns: Vec<Pattern>,
-    /// Of what they said when they were looked at last.
-    digest: u64,
+    /// What each said when it was looked at last, before what is in force was made of them.
+    seen: Seen,
+    /// When that was begun to be made.
+    begun: Option<SystemTime>,
 }
+
+/// A digest of each file's content. [`None`]: not what is there now, whatever that is.
+type Seen = BTreeMap<PathBuf, Option<u64>>;
 
 /// What the system tells, from another thread.
 #[derive(Default)]
@@ -116,7 +121,8 @@ fn is_new(path: &Path) -> bool {
 }
 
 impl Watcher {
-    /// A watcher that watches nothing yet. Where the system has no notifications, only SIGHUP reloads.
+    /// A watcher that watches nothing yet, made before files are read. Where the system has no notifications, only SIGHUP
+    /// reloads.
     pub(crate) fn new() -> Self {
         let signs = Arc::new(Signs::default());
         let seen = signs.clone();
@@ -125,39 +131,46 @@ impl Watcher {
                 seen.take(&event);
             }
         });
-        Self { watcher: watcher.ok(), signs, files: Files::default(), stirred: None }
+        let files = Files { begun: Some(SystemTime::now()), ..Files::default() };
+        Self { watcher: watcher.ok(), signs, files, stirred: None }
     }
 
-    /// Watches these files from now on, and those that match.
+    /// Watches these files from now on, and those that match. They have been read already: what has changed since that
+    /// was begun ([`mark`](Self::mark), [`changed`](Self::changed)) is told.
     pub(crate) fn watch(&mut self, mut paths: Vec<PathBuf>, patterns: Vec<Pattern>) {
         paths.sort();
         paths.dedup();
-        let is_same = paths == self.files.paths && patterns == self.files.patterns;
+        let before = std::mem::replace(&mut self.files.patterns, patterns);
         self.files.paths = paths;
-        self.files.patterns = patterns;
         self.watch_folders();
-        // Of the same files it was taken before they were read: what changed since then is yet to be noticed.
-        if !is_same {
-            self.mark();
+        let now = self.files.look();
+        let seen: Seen =
+            now.iter().map(|(path, digest)| (path.clone(), self.files.as_read(path, *digest, &before))).collect();
+        if seen != now {
+            // Before its folder was watched, perhaps.
+            self.signs.happened.notify_one();
         }
+        self.files.seen = seen;
     }
 
     /// From here on changes count: called before the files are read for another reason than a change.
     pub(crate) fn mark(&mut self) {
-        self.files.digest = self.files.digest_now();
+        self.files.begun = Some(SystemTime::now());
+        self.files.seen = self.files.look();
     }
 
     /// Whether the files still say what they said when a change was [told](Self::changed). Asked after they were read: if
     /// not, what was read may be half of something, and the change is told again.
     pub(crate) fn is_settled(&mut self) -> bool {
-        let before = self.files.digest;
-        self.mark();
-        if self.is_overdue() || (before == self.files.digest && !self.is_written()) {
+        let now = self.files.look();
+        let is_same = now == self.files.seen;
+        if self.is_overdue() || (is_same && !self.is_written()) {
+            self.files.seen = now;
             self.stirred = None;
             return true;
         }
         // What is there now was not told: whatever it settles to is a change.
-        self.files.digest = !self.files.digest;
+        self.files.seen.clear();
         false
     }
 
@@ -190,15 +203,17 @@ impl Watcher {
             self.quiet().await;
             // First, so that nothing is put into a new folder unseen.
             self.watch_folders();
-            let now = self.files.digest_now();
-            if now == self.files.digest {
+            let begun = SystemTime::now();
+            let now = self.files.look();
+            if now == self.files.seen {
                 // What is on its way to say something else will give another sign.
                 self.stirred = None;
                 continue;
             }
             tokio::time::sleep(SETTLE).await;
-            if self.is_overdue() || (!self.is_written() && self.files.digest_now() == now) {
-                self.files.digest = now;
+            if self.is_overdue() || (!self.is_written() && self.files.look() == now) {
+                self.files.seen = now;
+                self.files.begun = Some(begun);
                 return;
             }
         }
@@ -233,9 +248,9 @@ impl Files {
             || self.patterns.iter().any(|pattern| pattern.is_name(name))
     }
 
-    /// Of all contents, and of what matches. A file may have become a pipe since it was read, so that it is read with
-    /// the same care.
-    fn digest_now(&self) -> u64 {
+    /// All contents, of what is named and of what matches. A file may have become a pipe since it was read, so that it
+    /// is read with the same care.
+    fn look(&self) -> Seen {
         let mut matched: BTreeMap<PathBuf, u64> = BTreeMap::new();
         for pattern in &self.patterns {
             let files = pattern.files().unwrap_or_default();
@@ -244,13 +259,43 @@ impl Files {
         for path in &self.paths {
             matched.entry(path.clone()).or_insert(FILE_MAX);
         }
-        let mut hasher = DefaultHasher::new();
-        for (path, max) in matched {
-            os::read_regular(&path, max).ok().hash(&mut hasher);
-            path.hash(&mut hasher);
-        }
-        hasher.finish()
+        let digest = |path: &Path, max: u64| {
+            let mut hasher = DefaultHasher::new();
+            os::read_regular(path, max).ok().hash(&mut hasher);
+            hasher.finish()
+        };
+        let looked = matched.into_iter().map(|(path, max)| {
+            let digest = digest(&path, max);
+            (path, Some(digest))
+        });
+        looked.collect()
     }
+
+    /// What a file said when it was read, as far as that is known; `now` is what it says since. It was looked at before
+    /// that, or is new in the folder of a pattern, or is watched only since it was read: then it tells by its time.
+    fn as_read(&self, path: &Path, now: Option<u64>, before: &[Pattern]) -> Option<u64> {
+        if let Some(seen) = self.seen.get(path) {
+            return *seen;
+        }
+        let is_match = |pattern: &Pattern| {
+            path.parent() == Some(pattern.folder()) && path.file_name().is_some_and(|name| pattern.is_name(name))
+        };
+        if before.iter().any(is_match) || self.begun.is_some_and(|begun| has_changed_since(path, begun)) {
+            return None;
+        }
+        now
+    }
+}
+
+/// Whether a file was changed since then, or put there, by the time that the system keeps of it. That time ticks with the
+/// kernel: of the first milliseconds nothing is known. What is read after a [change](Watcher::changed) is read later.
+fn has_changed_since(path: &Path, then: SystemTime) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(since) = then.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+    let since = (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()));
+    let changed = |metadata: std::fs::Metadata| (metadata.ctime(), metadata.ctime_nsec()) > since;
+    // Of a link both count.
+    path.symlink_metadata().is_ok_and(changed) || path.metadata().is_ok_and(changed)
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ impl Serving {
     /// Reads, compiles, binds. Nothing serves unless everything is right.
     pub(crate) fn start(control: tokio::runtime::Runtime, plan: Plan<'_>) -> Result<(Self, Started), Failure> {
         let Plan { source, cores, ca_dir, session } = plan;
+        // First: what changes while this starts is taken up after it.
+        let mut watcher = Watcher::new();
         let is_session = session.is_some();
         let mut found = Diagnostics::default();
         let (files, draft) = first_draft(&control, &source, &mut found)?;
@@ -121,7 +123,6 @@ impl Serving {
         let changes = delegation.take_up(standing);
         state.attach(server.view());
         control.spawn(state.clone().watch());
-        let mut watcher = Watcher::new();
         watcher.watch(source.watched(compiled.watched), compiled.patterns);
         let attestors = compiled.attestors;
         let started = Started { registry, access: compiled.access, changes, admin, session: compiled.session };

@@ -88,3 +88,61 @@ async fn reading_is_no_sign() {
     }
     assert!(tokio::time::timeout(LONG, watcher.signs.happened.notified()).await.is_err());
 }
+
+/// Whatever was read before it was watched may have changed since, and no folder told of it.
+#[tokio::test]
+async fn what_changes_between_reading_and_watching_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, named) = (folder.path().join("c.toml"), folder.path().join("keys/named.pem"));
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(&named, "old").unwrap();
+    std::fs::write(&file, "a = 1\n").unwrap();
+    // At the start.
+    let mut watcher = Watcher::new();
+    let is_later = || has_changed_since(&file, watcher.files.begun.unwrap());
+    while !is_later() {
+        std::fs::write(&file, "a = 2\n").unwrap();
+    }
+    watcher.watch(vec![file.clone()], Vec::new());
+    until_told(&mut watcher).await;
+    assert!(watcher.is_settled());
+    watcher.watch(vec![file.clone()], Vec::new());
+    assert!(!told(&mut watcher).await, "it was taken up");
+    // A file that is named for the first time by what was read.
+    std::fs::write(&file, "a = 3\n").unwrap();
+    until_told(&mut watcher).await;
+    std::fs::write(&named, "new").unwrap();
+    assert!(watcher.is_settled());
+    watcher.watch(vec![file.clone(), named.clone()], Vec::new());
+    until_told(&mut watcher).await;
+    assert!(watcher.is_settled());
+    watcher.watch(vec![file, named], Vec::new());
+    assert!(!told(&mut watcher).await, "it was taken up");
+}
+
+/// The list of what is read changes with it, and what was not read is not lost.
+#[tokio::test]
+async fn what_comes_back_while_its_absence_is_taken_up_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (main, part) = (folder.path().join("c.toml"), folder.path().join("team/a.toml"));
+    let text = "files = \"team/*.toml\"\n";
+    let source = claviger_policy::document::SourceFile::new(main.display().to_string(), text);
+    let mut found = claviger_policy::document::Diagnostics::default();
+    let mut root = claviger_policy::document::parse(&source, &mut found).unwrap();
+    let located = root.required_string("files", &mut found).unwrap();
+    let pattern = || Pattern::parse(&located, 1_000).unwrap();
+    std::fs::create_dir(folder.path().join("team")).unwrap();
+    std::fs::write(&main, "a = 1\n").unwrap();
+    std::fs::write(&part, "b = 1\n").unwrap();
+    let mut watcher = Watcher::new();
+    watcher.watch(vec![main.clone(), part.clone()], vec![pattern()]);
+    assert!(watcher.files.seen.values().all(Option::is_some), "nothing changed: {:?}", watcher.files.seen);
+    std::fs::remove_file(&part).unwrap();
+    until_told(&mut watcher).await;
+    assert!(watcher.is_settled());
+    std::fs::remove_dir(folder.path().join("team")).unwrap();
+    std::fs::create_dir(folder.path().join("team")).unwrap();
+    std::fs::write(&part, "b = 1\n").unwrap();
+    watcher.watch(vec![main], vec![pattern()]);
+    until_told(&mut watcher).await;
+}
