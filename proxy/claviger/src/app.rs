@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use claviger_contract::event::Event;
-use claviger_contract::{Clock, EventSink, SystemClock};
+use claviger_contract::{Clock, EventSink, NoIssuer, SystemClock};
 use claviger_policy::document::Diagnostics;
 use claviger_wire::{Bind, ReqwestOutbound, Resolver, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -74,7 +74,8 @@ impl Signals {
 pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let outbound = Arc::new(ReqwestOutbound::new(Resolver::new()));
-    Ok(Env { outbound, clock, events: Arc::new(Nowhere), control: control.handle().clone(), session: None })
+    let (events, tokens) = (Arc::new(Nowhere), Arc::new(NoIssuer));
+    Ok(Env { outbound, clock, events, tokens, control: control.handle().clone(), session: None })
 }
 
 /// The control plane's runtime.

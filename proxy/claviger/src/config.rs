@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use claviger_contract::{Clock, EventSink, Outbound};
+use claviger_contract::{Clock, EventSink, Outbound, SubjectTokens};
 use claviger_credential::{BoundHost, CredentialEnv, Credentials, TeamScope};
 use claviger_identity::{Attestors, IdentityEnv};
 use claviger_ledger::LedgerSettings;
@@ -84,6 +84,8 @@ pub(crate) struct Env {
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
+    /// Mints tokens for principals.
+    pub(crate) tokens: Arc<dyn SubjectTokens>,
     pub(crate) control: tokio::runtime::Handle,
     /// The session that the process serves, and nobody else.
     pub(crate) session: Option<Arc<SessionAsk>>,
@@ -105,6 +107,7 @@ impl Env {
             outbound: self.outbound.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
+            tokens: self.tokens.clone(),
             runtime: self.control.clone(),
             teams,
         }

@@ -9,11 +9,13 @@ pub mod outbound;
 pub mod path;
 pub mod proof;
 pub mod secret;
+pub mod subject_tokens;
 pub mod suspension;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{Event, EventSink};
-pub use outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Reach};
+pub use outbound::{ClientCertificate, Outbound, OutboundError, OutboundRequest, OutboundResponse, Reach};
 pub use proof::{Attested, Proof, ProofDigest};
 pub use secret::Secret;
+pub use subject_tokens::{NoIssuer, SubjectToken, SubjectTokenError, SubjectTokens, TokenAsk};
 pub use suspension::{SharedState, StateChange, StateChangeKind, StateError, Suspendable, Suspension};

@@ -22,6 +22,38 @@ pub struct Reach {
     pub allow_addresses: Vec<IpNet>,
     /// A root in PEM for this destination only; `None`: the bundled public roots.
     pub ca_pem: Option<Arc<[u8]>>,
+    /// What Claviger shows of itself in TLS, where the other side asks for it.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// A certificate with its key, for TLS as a client.
+pub struct ClientCertificate {
+    /// The leaf and what leads from it to a root, in PEM.
+    pub chain_pem: Vec<u8>,
+    /// The leaf's private key, in PEM (PKCS #8, PKCS #1 or SEC 1).
+    pub key_pem: Secret,
+    /// Tells it from others: a digest of the chain. A key has one certificate at a time.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate(…)")
+    }
+}
+
+impl PartialEq for ClientCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for ClientCertificate {}
+
+impl std::hash::Hash for ClientCertificate {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
 }
 
 impl Reach {
@@ -33,7 +65,7 @@ impl Reach {
     /// As [`take`](Self::take), with the file that `ca` names: what holds a `Reach` is made anew when it changes.
     pub fn take_with_file(table: &mut Table, out: &mut Diagnostics) -> (Self, Option<PathBuf>) {
         let allow_addresses = take_networks(table, "allow_addresses", out);
-        let Some(written) = table.string("ca", out) else { return (Self { allow_addresses, ca_pem: None }, None) };
+        let Some(written) = table.string("ca", out) else { return (Self { allow_addresses, ..Self::default() }, None) };
         let file = path::resolve(&written);
         let key = table.key_of("ca");
         let ca_pem = match std::fs::read(&file) {
@@ -49,7 +81,7 @@ impl Reach {
                 None
             }
         };
-        (Self { allow_addresses, ca_pem }, Some(file))
+        (Self { allow_addresses, ca_pem, client_certificate: None }, Some(file))
     }
 }
 

@@ -26,7 +26,7 @@ use self::slot::{Held, Slot};
 use crate::digest::Digest;
 use crate::error::CredentialError;
 use crate::lease::{Lease, LeaseAnswer, LeaseFuture};
-use crate::source::Source;
+use crate::source::{Ask, Source};
 
 /// Leases that one credential keeps for different callers; the least recently used go first.
 const KEYED_MAX: usize = 10_000;
@@ -78,7 +78,7 @@ impl Keeper {
     /// `replayable`: the request could be sent once more, so that it may try a value that upstream may not know yet.
     pub(crate) fn lease(self: &Arc<Self>, caller: &Attested, replayable: bool) -> LeaseAnswer {
         let now = self.clock.now_ms();
-        match self.source.key(caller) {
+        match self.source.key(Ask { caller }) {
             Key::Shared => self.serve(&self.cache.shared, None, now, replayable),
             Key::Caller(digest) => {
                 if proof_end_ms(caller).is_some_and(|end| now >= end) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_contract::{Attested, Clock, EventSink, Outbound};
+use claviger_contract::{Attested, Clock, EventSink, Outbound, SubjectTokens};
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 use http::StatusCode;
@@ -31,6 +31,8 @@ pub struct CredentialEnv {
     pub clock: Arc<dyn Clock>,
     /// Takes what happens to credentials.
     pub events: Arc<dyn EventSink>,
+    /// Mints tokens for principals, for sources that exchange them.
+    pub tokens: Arc<dyn SubjectTokens>,
     /// The control runtime: mints and refreshes run there.
     pub runtime: tokio::runtime::Handle,
     /// What the files of teams may reach; a team that is not here may reach nothing.
@@ -107,7 +109,7 @@ impl Credentials {
         candidate: Option<Arc<Candidate>>,
         out: &mut Diagnostics,
     ) -> Self {
-        let stores = Stores::take(root, &StoreEnv { state_dir: &env.state_dir, candidate, teams: &env.teams }, out);
+        let stores = Stores::take(root, &StoreEnv { env, candidate }, out);
         let settings = settings::take(root, shorthands, &SourceEnv { stores: &stores, env }, out);
         let entries = settings.into_iter().map(|settings| {
             let entry = Entry::new(settings, env, previous);

@@ -148,6 +148,7 @@ impl World {
             outbound: self.issuer.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
+            tokens: Arc::new(claviger_contract::NoIssuer),
             runtime: tokio::runtime::Handle::current(),
             teams: Vec::new(),
         }

@@ -15,6 +15,7 @@ use crate::binding::BoundHost;
 use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::SourceError;
+use crate::lease::ONLY_FIELD;
 use crate::reference::SecretReference;
 use crate::store::Stores;
 
@@ -33,6 +34,42 @@ pub(crate) struct Minted {
     pub(crate) version: Option<Arc<str>>,
     /// What it replaces, while a rotation is open.
     pub(crate) previous: Option<Replaced>,
+    /// What its issuer knows it by, if it can be prolonged or ended there.
+    pub(crate) issued: Option<Arc<dyn Issued>>,
+}
+
+impl Minted {
+    /// A single value, without an end, for the hosts of its configuration.
+    pub(crate) fn of(value: Secret) -> Self {
+        let fields = vec![(ONLY_FIELD.into(), value)];
+        Self { fields, expires_at_ms: None, hosts: None, version: None, previous: None, issued: None }
+    }
+}
+
+/// A value as its issuer knows it.
+#[async_trait]
+pub(crate) trait Issued: Send + Sync + fmt::Debug {
+    /// Prolongs the value: its new end, in milliseconds since the Unix epoch. `None`: it cannot be prolonged (any more),
+    /// so that another is minted.
+    async fn renew(&self) -> Result<Option<i64>, SourceError> {
+        Ok(None)
+    }
+
+    /// Ends the value at its issuer.
+    async fn revoke(&self) -> Result<(), SourceError>;
+}
+
+/// For whom and for what a value is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) caller: &'a Attested,
+}
+
+/// What a mint may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mint<'a> {
+    /// Given only for keys that are not shared, so that a shared value cannot depend on who asked first.
+    pub(crate) ask: Option<Ask<'a>>,
 }
 
 /// The values that are being replaced, with the same fields.
@@ -51,14 +88,13 @@ pub(crate) struct Replaced {
 pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// Under which key a value that was minted for this caller is kept: shared, or the digest of every
     /// input that the mint takes from the caller.
-    fn key(&self, caller: &Attested) -> Key {
-        let _ = caller;
+    fn key(&self, ask: Ask<'_>) -> Key {
+        let _ = ask;
         Key::Shared
     }
 
-    /// Makes a value. The caller is given only for keys that are not shared, so that a shared value
-    /// cannot depend on who asked first.
-    async fn mint(&self, caller: Option<&Attested>) -> Result<Minted, SourceError>;
+    /// Makes a value.
+    async fn mint(&self, mint: Mint<'_>) -> Result<Minted, SourceError>;
 
     /// Whether a 401 is worth another mint.
     fn is_renewable(&self) -> bool;

@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::address::AddressGuard;
 use crate::resolve::Resolver;
-use crate::trust::{TrustRoots, client_config};
+use crate::trust::{TrustRoots, client_config, client_identity};
 
 /// Different [`Reach`]es remembered at once; a reload leaves old ones behind.
 const CLIENTS_MAX: usize = 64;
@@ -63,7 +63,9 @@ impl ReqwestOutbound {
             Some(pem) => TrustRoots::from_pem(pem).map_err(|_| OutboundFailure::Tls)?,
             None => TrustRoots::bundled(),
         };
-        let tls = client_config(&roots, &[b"h2", b"http/1.1"], None).map_err(|_| OutboundFailure::Tls)?;
+        let shown = reach.client_certificate.as_deref().map(client_identity).transpose();
+        let shown = shown.map_err(|_| OutboundFailure::Tls)?;
+        let tls = client_config(&roots, &[b"h2", b"http/1.1"], shown).map_err(|_| OutboundFailure::Tls)?;
         let guarded =
             Guarded { resolver: self.resolver.clone(), guard: AddressGuard::new(reach.allow_addresses.clone()) };
         reqwest::Client::builder()

@@ -5,10 +5,11 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use claviger_contract::ClientCertificate;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -97,6 +98,18 @@ pub(crate) fn client_config(
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))
+}
+
+/// A client's certificate, as TLS uses it.
+pub(crate) fn client_identity(certificate: &ClientCertificate) -> Result<Arc<CertifiedKey>, TrustError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate.chain_pem).collect();
+    #[allow(clippy::disallowed_methods, reason = "a private key is handed to TLS, which signs with it")]
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.expose()).map_err(TrustError::Pem)?;
+    let chain = chain.map_err(TrustError::Pem)?;
+    if chain.is_empty() {
+        return Err(TrustError::Empty);
+    }
+    CertifiedKey::from_der(chain, key, &provider()).map(Arc::new).map_err(TrustError::Setup)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ impl Draft {
             outbound: env.outbound.clone(),
             clock: env.clock.clone(),
             events: env.events.clone(),
+            tokens: env.tokens.clone(),
             runtime: env.control.clone(),
             teams,
         };

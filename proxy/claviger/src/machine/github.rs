@@ -73,7 +73,7 @@ impl GithubToken {
         };
         // Where it is, the runner says, which may be anywhere in a company's network.
         let everywhere = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|network| network.parse().ok()).collect();
-        let reach = Reach { allow_addresses: everywhere, ca_pem: None };
+        let reach = Reach { allow_addresses: everywhere, ..Reach::default() };
         let answer = self.outbound.send(&reach, request).await.map_err(|error| error.to_string())?;
         let refused = || format!("GitHub's token service answered {} without a token", answer.status);
         let token = token_of(&answer.body).filter(|_| answer.status.is_success()).ok_or_else(refused)?;

@@ -14,7 +14,7 @@ use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{random_fraction, random_hex};
 use crate::error::{CredentialError, SourceError};
 use crate::lease::{Lease, LeaseAnswer};
-use crate::source::Minted;
+use crate::source::{Ask, Mint, Minted};
 
 /// The first wait after a failure; it doubles with each further one, in milliseconds.
 const BACK_OFF_FIRST_MS: i64 = 500;
@@ -116,7 +116,10 @@ impl Keeper {
         self.runtime.spawn(async move {
             // Before the read: what changes during it is noticed by the next look.
             let revision = keeper.source.revision();
-            let minting = tokio::time::timeout(MINT_TIMEOUT, keeper.source.mint(caller.as_ref()));
+            let minting = tokio::time::timeout(
+                MINT_TIMEOUT,
+                keeper.source.mint(Mint { ask: caller.as_ref().map(|caller| Ask { caller }) }),
+            );
             let minted = minting.await.unwrap_or(Err(SourceError::Aborted));
             let leased = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
             // The mint is over before the waiting are told, so that none of them can join it again.
@@ -189,7 +192,7 @@ impl Keeper {
                 expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
                 ends_at_ms: ends,
                 renewable: self.source.is_renewable(),
-                key: caller.map_or(Key::Shared, |caller| self.source.key(caller)),
+                key: caller.map_or(Key::Shared, |caller| self.source.key(Ask { caller })),
                 principal: caller.map(|caller| caller.principal.id.clone()),
                 ..Lease::new(stamp, fields, hosts)
             }

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::error::SourceError;
 use crate::fixture::{Events, START_MS, caller, caller_named, settle, value};
+use crate::source::Mint;
 use crate::source::Minted;
 
 /// Mints `token-1`, `token-2`, …, each when it is let; the number of a good one, or a failure.
@@ -24,22 +25,22 @@ struct Scripted {
 
 #[async_trait::async_trait]
 impl Source for Scripted {
-    fn key(&self, caller: &Attested) -> Key {
+    fn key(&self, ask: Ask<'_>) -> Key {
         if !self.per_caller {
             return Key::Shared;
         }
-        Key::Caller(crate::digest::Digester::new("test").field("id", caller.principal.id.as_str()).finish())
+        Key::Caller(crate::digest::Digester::new("test").field("id", ask.caller.principal.id.as_str()).finish())
     }
 
-    async fn mint(&self, caller: Option<&Attested>) -> Result<Minted, SourceError> {
-        assert_eq!(caller.is_some(), self.per_caller);
+    async fn mint(&self, mint: Mint<'_>) -> Result<Minted, SourceError> {
+        assert_eq!(mint.ask.is_some(), self.per_caller);
         self.started.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         let lasts_ms = *self.lasts_ms.lock().unwrap();
         let expires_at_ms = Some(self.clock.now_ms() + lasts_ms.ok_or(SourceError::Aborted)?);
         let number = self.minted.fetch_add(1, Ordering::SeqCst) + 1;
         let fields = vec![("value".into(), Secret::from(format!("token-{number}-canary")))];
-        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None })
+        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None, issued: None })
     }
 
     fn is_renewable(&self) -> bool {

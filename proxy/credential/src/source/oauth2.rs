@@ -12,16 +12,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use claviger_contract::{Attested, Clock, Outbound, OutboundRequest, Reach, Secret};
+use claviger_contract::{Clock, Outbound, OutboundRequest, Reach, Secret};
 use claviger_policy::Target;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use zeroize::Zeroizing;
 
-use super::{Minted, Source};
+use super::{Mint, Minted, Source};
 use crate::binding::{BoundHost, list};
 use crate::error::SourceError;
-use crate::lease::ONLY_FIELD;
 use crate::reference::SecretReference;
 use crate::store::{SecretHandle, Stored};
 
@@ -67,7 +66,7 @@ impl fmt::Debug for OAuth2Source {
 
 #[async_trait]
 impl Source for OAuth2Source {
-    async fn mint(&self, _: Option<&Attested>) -> Result<Minted, SourceError> {
+    async fn mint(&self, _: Mint<'_>) -> Result<Minted, SourceError> {
         let stored = self.client_secret.read().await?;
         check_binding(&self.client_secret, &stored, &self.endpoint)?;
         let request = self.request(&stored.value);
@@ -77,13 +76,7 @@ impl Source for OAuth2Source {
         let response = self.outbound.send(&self.reach, request).await?;
         let token = answer::read(&endpoint_text(&self.token_url), &response)?;
         let lifetime_ms = i64::try_from(token.lifetime.as_millis()).unwrap_or(i64::MAX);
-        Ok(Minted {
-            fields: vec![(ONLY_FIELD.into(), token.value)],
-            expires_at_ms: Some(asked_at_ms.saturating_add(lifetime_ms)),
-            hosts: None,
-            version: None,
-            previous: None,
-        })
+        Ok(Minted { expires_at_ms: Some(asked_at_ms.saturating_add(lifetime_ms)), ..Minted::of(token.value) })
     }
 
     fn is_renewable(&self) -> bool {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger_contract::{Attested, Secret};
+use claviger_contract::Secret;
 use claviger_policy::document::{Diagnostics, Located, Table, Value};
 
-use super::{Minted, Replaced, Source, SourceEnv, Taken};
+use super::{Mint, Minted, Replaced, Source, SourceEnv, Taken};
 use crate::TeamScope;
 use crate::binding::{BoundHost, intersect};
 use crate::digest::Digester;
@@ -22,7 +22,7 @@ struct StaticSource {
 
 #[async_trait]
 impl Source for StaticSource {
-    async fn mint(&self, _: Option<&Attested>) -> Result<Minted, SourceError> {
+    async fn mint(&self, _: Mint<'_>) -> Result<Minted, SourceError> {
         let mut read = Vec::with_capacity(self.fields.len());
         for (name, handle) in &self.fields {
             read.push((name.clone(), handle.read().await?));
@@ -55,7 +55,7 @@ fn join(read: Vec<(Arc<str>, Stored)>) -> Minted {
     let hosts = read.iter().filter_map(|(_, stored)| stored.hosts.clone()).reduce(|a, b| intersect(&a, &b));
     let previous = replaced(&read);
     let fields = read.into_iter().map(|(name, stored)| (name, stored.value)).collect();
-    Minted { fields, expires_at_ms: None, hosts, version, previous }
+    Minted { fields, expires_at_ms: None, hosts, version, previous, issued: None }
 }
 
 fn join_versions<'a>(versions: impl Iterator<Item = Option<&'a str>>) -> Option<Arc<str>> {

@@ -1,24 +1,21 @@
 //! `[store.NAME]`, and the three stores that are there without one.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use claviger_policy::document::{Diagnostics, Located, Table, nearest};
 
 use super::candidate::WithCandidate;
 use super::{Candidate, SecretHandle, SecretStore};
-use crate::TeamScope;
 use crate::digest::Digest;
 use crate::reference::SecretReference;
+use crate::{CredentialEnv, TeamScope};
 
 /// What stores need of the process around them.
 pub(crate) struct StoreEnv<'a> {
-    pub(crate) state_dir: &'a Path,
+    pub(crate) env: &'a CredentialEnv,
     /// A value that takes the place of the stored one.
     pub(crate) candidate: Option<Arc<Candidate>>,
-    /// What the files of teams may read.
-    pub(crate) teams: &'a [TeamScope],
 }
 
 /// A store and the digest of its settings.
@@ -70,11 +67,11 @@ impl Stores {
         }
         let is_broken = |name: &&String| !stores.contains_key(*name);
         let broken: Vec<String> = root.names_of("store").iter().filter(is_broken).cloned().collect();
-        for team in env.teams {
+        for team in &env.env.teams {
             let is_known = |name: &str| stores.contains_key(name) || broken.iter().any(|broken| broken == name);
             team.check_stores(is_known, || stores.keys().map(String::as_str).collect(), out);
         }
-        Self { all: stores, broken, teams: env.teams.to_vec() }
+        Self { all: stores, broken, teams: env.env.teams.clone() }
     }
 
     /// Parses a reference, finds its store and checks the name.

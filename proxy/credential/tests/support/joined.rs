@@ -51,6 +51,7 @@ impl Joined {
             outbound: Arc::new(Nowhere),
             clock: Arc::new(SystemClock),
             events: Arc::new(Nowhere),
+            tokens: Arc::new(claviger_contract::NoIssuer),
             runtime,
             teams: Vec::new(),
         };

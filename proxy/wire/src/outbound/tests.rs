@@ -134,7 +134,7 @@ async fn private_addresses_are_refused_by_default() {
 
 #[tokio::test]
 async fn only_https_but_for_a_listed_loopback_address() {
-    let loopback = Reach { allow_addresses: vec!["127.0.0.0/8".parse().unwrap()], ca_pem: None };
+    let loopback = Reach { allow_addresses: vec!["127.0.0.0/8".parse().unwrap()], ..Reach::default() };
     let table = [
         (&loopback, "http://api.test/", OutboundFailure::Cleartext),
         (&loopback, "http://localhost:1/", OutboundFailure::Cleartext),
@@ -221,7 +221,7 @@ fn the_cache_of_clients_is_bounded() {
     let outbound = outbound();
     for n in 0..=CLIENTS_MAX {
         let net = format!("10.0.0.{n}/32").parse().unwrap();
-        outbound.client(&Reach { allow_addresses: vec![net], ca_pem: None }).unwrap();
+        outbound.client(&Reach { allow_addresses: vec![net], ..Reach::default() }).unwrap();
     }
     assert_eq!(outbound.clients.len(), 1);
 }

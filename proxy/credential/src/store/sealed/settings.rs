@@ -34,7 +34,7 @@ impl SealedStore {
 
 /// Takes `path` (default `sealed` in the state directory) and `key_file` (default `keys/sealed.key`).
 pub(in crate::store) fn take(table: Option<&mut Table>, env: &StoreEnv<'_>, out: &mut Diagnostics) -> Taken {
-    let mut store = SealedStore::open(env.state_dir);
+    let mut store = SealedStore::open(&env.env.state_dir);
     if let Some(table) = table {
         store = store.taking(table, out);
     }

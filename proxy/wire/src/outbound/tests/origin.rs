@@ -80,7 +80,11 @@ impl Origin {
 
     /// Trusts this origin and lists its address.
     pub(super) fn reach(&self) -> Reach {
-        Reach { allow_addresses: vec!["127.0.0.1".parse::<IpAddr>().unwrap().into()], ca_pem: self.ca_pem.clone() }
+        Reach {
+            allow_addresses: vec!["127.0.0.1".parse::<IpAddr>().unwrap().into()],
+            ca_pem: self.ca_pem.clone(),
+            ..Reach::default()
+        }
     }
 
     pub(super) fn connections(&self) -> usize {

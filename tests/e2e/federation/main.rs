@@ -1,0 +1,1 @@
+//! `kind = "federation"`: destinations that need no stored secret; canary placeholders.

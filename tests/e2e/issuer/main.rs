@@ -1,0 +1,1 @@
+//! Tokens that Claviger mints: `[issuer]`, `kind = "jwt"`, `kind = "github-app"`.

@@ -1,0 +1,1 @@
+//! The life of leases: issuers that fail, values that end, client certificates.

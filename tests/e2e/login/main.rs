@@ -1,0 +1,1 @@
+//! `claviger login` and refresh tokens against a real authorization server.

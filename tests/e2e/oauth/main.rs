@@ -1,0 +1,1 @@
+//! `kind = "oauth2"` against real authorization servers.

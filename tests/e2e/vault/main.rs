@@ -1,0 +1,1 @@
+//! Vault and OpenBao as a store and as a source.
