@@ -51,6 +51,11 @@ pub trait SubjectTokens: Send + Sync + fmt::Debug {
     /// The issuer's URL, `iss` of every token; `None` if there is no issuer.
     fn issuer(&self) -> Option<&str>;
 
+    /// The longest life of a token; what is asked for beyond it is cut to it. `None` if there is no issuer.
+    fn lifetime_max(&self) -> Option<Duration> {
+        None
+    }
+
     /// Mints one. Every token has a `jti` of its own.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod attestor;
 mod attestors;
 mod chain;
 mod error;
+mod issuer;
 mod os;
 mod svid;
 mod token;
@@ -20,6 +21,7 @@ pub use attestor::exec_session::{
 pub use attestors::{Attestors, IdentityEnv, Profile};
 pub use chain::{Chain, ConnectionFacts, ConnectionProofs, Outcome};
 pub use error::IdentityError;
+pub use issuer::{Cause, Documents, Issuer, IssuerKeys, IssuerSettings, KeyFacts, SigningAlgorithm};
 pub use os::{UnixPeer, user_name};
 pub use token::jws::{looks_like_token, token_end};
 
