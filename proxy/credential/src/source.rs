@@ -1,5 +1,6 @@
 //! How a credential's value is had. A new source is one file here and one line in [`KINDS`].
 
+mod caller;
 mod oauth2;
 mod static_value;
 

@@ -52,8 +52,8 @@ allow_addresses = ["127.0.0.1"]
     };
     let services = [
         format!("[service.api]\n{}\ninject = [\"bearer\"]\n", at(api.endpoint())),
-        credential("reports", "basic"),
-        credential("audits", "post"),
+        credential("reports", "client_secret_basic"),
+        credential("audits", "client_secret_post"),
         rule("app", "reports"),
         rule("reader", "audits"),
     ];

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use crate::error::SourceError;
 use crate::store::field::SecretText;
 
+/// The largest answer of a token endpoint, in bytes.
+pub(super) const ANSWER_MAX: usize = 64 * 1024;
 /// The longest token that is taken, in bytes: what servers take as a header.
 const TOKEN_MAX: usize = 16 * 1024;
 /// For tokens whose endpoint does not say how long they last; RFC 6749 only recommends that it does.
@@ -22,7 +24,11 @@ const LIFETIME_MAX: Duration = Duration::from_secs(31_536_000);
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) value: Secret,
-    pub(super) lifetime: Duration,
+    /// Milliseconds since the Unix epoch, by `expires_in` from when it was asked for.
+    pub(super) expires_at_ms: i64,
+    /// The refresh token that came with it.
+    #[allow(dead_code, reason = "for the grant that rotates it")]
+    pub(super) refresh_token: Option<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +36,7 @@ struct Success {
     access_token: SecretText,
     token_type: String,
     expires_in: Option<serde_json::Number>,
+    refresh_token: Option<SecretText>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +64,7 @@ const ERRORS: &[&str] = &[
 ];
 
 /// Reads an answer; `endpoint` is named in errors.
-pub(super) fn read(endpoint: &str, response: &OutboundResponse) -> Result<Token, SourceError> {
+pub(super) fn read(endpoint: &str, response: &OutboundResponse, asked_at_ms: i64) -> Result<Token, SourceError> {
     let unusable = |why| SourceError::Answer { endpoint: endpoint.to_owned(), why };
     #[allow(clippy::disallowed_methods, reason = "the answer is parsed; only the token leaves, as a Secret")]
     let body = response.body.expose();
@@ -72,7 +79,7 @@ pub(super) fn read(endpoint: &str, response: &OutboundResponse) -> Result<Token,
             retry_after: retry_after(response),
         });
     }
-    if body.len() > super::ANSWER_MAX {
+    if body.len() > ANSWER_MAX {
         return Err(unusable("it has more than 65536 bytes"));
     }
     // The parser's own message could cite a part of the answer.
@@ -95,7 +102,13 @@ pub(super) fn read(endpoint: &str, response: &OutboundResponse) -> Result<Token,
         Some(seconds) => lifetime(&seconds).ok_or_else(|| unusable("its `expires_in` is not above zero"))?,
         None => LIFETIME_UNSAID,
     };
-    Ok(Token { value: Secret::new(token.as_bytes().to_vec()), lifetime })
+    let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+    let refresh_token = success.refresh_token.map(|token| Secret::new(token.0.as_bytes().to_vec()));
+    Ok(Token {
+        value: Secret::new(token.as_bytes().to_vec()),
+        expires_at_ms: asked_at_ms.saturating_add(lifetime_ms),
+        refresh_token,
+    })
 }
 
 /// Some servers send a fraction.

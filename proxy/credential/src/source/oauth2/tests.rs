@@ -55,7 +55,7 @@ async fn basic_encodes_id_and_secret_before_it_joins_them() {
 #[tokio::test]
 async fn post_puts_both_into_the_body() {
     let seen = seen(
-        "auth = \"post\"\nscope = [\"read:all\", \"write\"]\naudience = \"https://api\"\nparameters = { resource = \"r&s\" }\n",
+        "auth = \"client_secret_post\"\nscope = [\"read:all\", \"write\"]\naudience = \"https://api\"\nparameters = { resource = \"r&s\" }\n",
     )
     .await;
     assert!(seen.headers.get("authorization").is_none());
