@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_contract::{OutboundError, outbound::OutboundFailure};
+use claviger_contract::{OutboundError, SubjectTokenError, outbound::OutboundFailure};
 
 use crate::binding::BoundHostError;
 
@@ -85,9 +85,15 @@ pub enum StoreError {
     /// The new value is the old one.
     #[error("the new value of `{0}` is the one in force")]
     Unchanged(String),
+    /// It is what a login was granted, which nothing but its own credential may use.
+    #[error("`{0}` is the grant of a login, which only a credential with `grant = \"refresh_token\"` uses")]
+    IsGrant(String),
     /// The secret has changed since it was looked at.
     #[error("`{0}` was changed by somebody else meanwhile")]
     Overtaken(String),
+    /// The store is asked over a network, and did not answer with the secret.
+    #[error(transparent)]
+    Remote(Box<SourceError>),
     /// The operating system refused.
     #[error("failed to {action} `{}`", path.display())]
     Io {
@@ -160,6 +166,12 @@ pub enum SourceError {
         /// What is wrong with it; never a part of it.
         why: &'static str,
     },
+    /// A server wants a login first, and refused it. Others that need the same login have the same cause.
+    #[error("the login failed: {0}")]
+    Login(Arc<SourceError>),
+    /// No token could be minted for the principal.
+    #[error(transparent)]
+    Token(#[from] SubjectTokenError),
     /// What was minted has ended before it could be used.
     #[error("the value had expired when it arrived")]
     Ended,
@@ -181,6 +193,9 @@ impl SourceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Store { cause: StoreError::NotFound(_), .. } => "secret_missing",
+            Self::Store { cause: StoreError::Remote(cause), .. } => cause.code(),
+            Self::Login(cause) => cause.code(),
+            Self::Token(_) => "token_unavailable",
             Self::Store { .. } => "secret_unreadable",
             Self::Binding { .. } | Self::NoHostLeft { .. } => "secret_binding",
             Self::Call(error) => match error.kind {
@@ -206,6 +221,8 @@ impl SourceError {
             | Self::Call(_)
             | Self::Refused { .. }
             | Self::Answer { .. }
+            | Self::Login(_)
+            | Self::Token(_)
             | Self::Ended
             | Self::Aborted => false,
         }
@@ -215,11 +232,14 @@ impl SourceError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
+            Self::Store { cause: StoreError::Remote(cause), .. } => cause.retry_after(),
+            Self::Login(cause) => cause.retry_after(),
             Self::Store { .. }
             | Self::Binding { .. }
             | Self::NoHostLeft { .. }
             | Self::Call(_)
             | Self::Answer { .. }
+            | Self::Token(_)
             | Self::Ended
             | Self::Aborted => None,
         }
