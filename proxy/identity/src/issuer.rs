@@ -150,7 +150,7 @@ impl Issuer {
         let ring = self.keys.read()?.as_ref().map(Ring::from_secret).transpose().map_err(|error| error.to_string())?;
         let mut stepped = ring.clone().unwrap_or_default();
         if !stepped.step(now, &schedule).map_err(|error| error.to_string())? {
-            return self.take_up(stepped, revision);
+            return self.take_up(stepped, revision, false);
         }
         self.write(&mut |ring| ring.step(now, &schedule).map_err(|error| error.to_string()))
     }
@@ -167,10 +167,10 @@ impl Issuer {
             Ok(secret)
         })?;
         let revision = self.keys.revision();
-        after.map_or(Ok(()), |ring| self.take_up(ring, revision))
+        after.map_or(Ok(()), |ring| self.take_up(ring, revision, true))
     }
 
-    fn take_up(&self, ring: Ring, revision: u64) -> Result<(), String> {
+    fn take_up(&self, ring: Ring, revision: u64, wrote: bool) -> Result<(), String> {
         let now = self.clock.now_ms();
         let opened: Result<Vec<_>, _> = ring.keys.iter().map(ring::RingKey::open).collect();
         let opened = opened.map_err(|error| error.to_string())?;
@@ -178,12 +178,12 @@ impl Issuer {
         let due_ms = ring.due_ms(now, &self.settings.schedule());
         let view = Arc::new(View { revision, ring, opened, documents, due_ms });
         let before = self.view.swap(Some(view.clone()));
-        self.tell(before.as_deref(), &view, now);
+        self.tell(before.as_deref(), &view, now, wrote);
         Ok(())
     }
 
     /// Records what changed, whoever changed it. What was there before this process is none of its news.
-    fn tell(&self, before: Option<&View>, after: &View, now_ms: i64) {
+    fn tell(&self, before: Option<&View>, after: &View, now_ms: i64, wrote: bool) {
         let known = |view: &View, kid: &str| view.ring.keys.iter().any(|key| key.kid == kid);
         let emit = |kind, detail: String| {
             let (generation, configuration, actor) = (None, None, None);
@@ -198,7 +198,7 @@ impl Issuer {
             }));
         };
         for key in &after.ring.keys {
-            let is_news = before.map_or(key.published_ms == now_ms, |before| !known(before, &key.kid));
+            let is_news = before.map_or(wrote && key.published_ms == now_ms, |before| !known(before, &key.kid));
             if is_news {
                 let detail = format!("{} key `{}`, {}", key.alg, key.kid, key.cause.text());
                 emit("issuer_key_published", detail);
@@ -352,6 +352,10 @@ impl SubjectTokens for Issuer {
     }
 
     async fn mint(&self, ask: TokenAsk<'_>) -> Result<SubjectToken, SubjectTokenError> {
+        // For commands that keep nothing up to date.
+        if self.view.load().is_none() && self.clock.now_ms() >= self.again_at_ms.load(Ordering::Relaxed) {
+            self.refresh()?;
+        }
         self.sign(ask)
     }
 }
