@@ -10,6 +10,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use super::super::caller::Needs;
+use super::super::client_certificate::CertificateSource;
+use super::assertion::Assertion;
+use super::client::Client;
 use super::endpoint::Endpoint;
 use super::form::basic;
 use crate::binding::{BoundHost, list};
@@ -17,6 +20,9 @@ use crate::error::SourceError;
 use crate::reference::SecretReference;
 use crate::source::Ask;
 use crate::store::{SecretHandle, Stored};
+
+/// RFC 7523 §2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The proof of a client.
 pub(super) enum ClientAuth {
@@ -26,6 +32,11 @@ pub(super) enum ClientAuth {
     Basic(SecretHandle),
     /// `client_secret_post` (the same): `client_id` and `client_secret` in the body.
     Post(SecretHandle),
+    /// `private_key_jwt` (RFC 7523 §2.2): a JWT that is signed with the client's key, or that stands for the workload.
+    Assertion(Assertion),
+    /// `tls_client_auth` and `self_signed_tls_client_auth` (RFC 8705 §2): a certificate, whose issuer the server knows, or
+    /// which it knows itself. What the client does is the same.
+    Certificate { of: CertificateSource, self_signed: bool },
 }
 
 impl fmt::Debug for ClientAuth {
@@ -52,24 +63,41 @@ impl ClientAuth {
             Self::None => "none",
             Self::Basic(_) => "client_secret_basic",
             Self::Post(_) => "client_secret_post",
+            Self::Assertion(_) => "private_key_jwt",
+            Self::Certificate { self_signed: false, .. } => "tls_client_auth",
+            Self::Certificate { self_signed: true, .. } => "self_signed_tls_client_auth",
         }
     }
 
     pub(super) fn needs(&self) -> Needs {
         match self {
-            Self::None | Self::Basic(_) | Self::Post(_) => Needs::Nothing,
+            Self::Assertion(assertion) => assertion.needs(),
+            Self::None | Self::Basic(_) | Self::Post(_) | Self::Certificate { .. } => Needs::Nothing,
         }
+    }
+
+    /// Whether it is shown in TLS, at the endpoint that asks for it.
+    pub(super) fn is_by_certificate(&self) -> bool {
+        matches!(self, Self::Certificate { .. })
     }
 
     pub(super) fn secrets(&self) -> Vec<&SecretReference> {
         match self {
             Self::None => Vec::new(),
             Self::Basic(handle) | Self::Post(handle) => vec![&handle.reference],
+            Self::Assertion(assertion) => assertion.secrets().into_iter().collect(),
+            Self::Certificate { of, .. } => of.secrets().into(),
         }
     }
 
     /// Makes the proof for one call to this endpoint.
-    pub(super) async fn show(&self, id: &str, endpoint: &Endpoint, _: Option<Ask<'_>>) -> Result<Shown, SourceError> {
+    pub(super) async fn show(
+        &self,
+        client: &Client,
+        endpoint: &Endpoint,
+        ask: Option<Ask<'_>>,
+    ) -> Result<Shown, SourceError> {
+        let id = client.id.as_str();
         match self {
             Self::None => Ok(Shown { with_id: !id.is_empty(), ..Shown::default() }),
             Self::Basic(handle) => {
@@ -79,6 +107,17 @@ impl ClientAuth {
             Self::Post(handle) => {
                 let stored = read_for(handle, &endpoint.target).await?;
                 Ok(Shown { with_id: true, fields: vec![("client_secret", stored.value)], ..Shown::default() })
+            }
+            Self::Assertion(assertion) => {
+                let jwt = assertion.jwt(client, endpoint, ask).await?;
+                let fields =
+                    vec![("client_assertion_type", Secret::from(ASSERTION_TYPE.to_owned())), ("client_assertion", jwt)];
+                Ok(Shown { with_id: true, fields, ..Shown::default() })
+            }
+            Self::Certificate { of, .. } => {
+                let certificate = of.read(&endpoint.target, check_binding).await?;
+                let reach = Reach { client_certificate: Some(certificate), ..client.reach.clone() };
+                Ok(Shown { with_id: true, reach: Some(reach), ..Shown::default() })
             }
         }
     }

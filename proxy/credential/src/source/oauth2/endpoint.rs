@@ -1,19 +1,24 @@
-//! Where a client calls: endpoints that the configuration names.
+//! Where a client calls.
 
 use claviger_contract::Reach;
 use claviger_policy::{Authority, PathMode, Scheme, Target};
 
+use super::discovery::{Discovery, Net};
+use crate::binding::BoundHost;
+use crate::digest::Digester;
+use crate::error::SourceError;
+
 /// One endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    pub(super) url: url::Url,
+pub(in crate::source) struct Endpoint {
+    pub(in crate::source) url: url::Url,
     /// The same as a target, which bindings are checked against: what is checked is what is called.
-    pub(super) target: Target,
+    pub(in crate::source) target: Target,
 }
 
 impl Endpoint {
     /// `what` it is, for messages: `a token endpoint`.
-    pub(super) fn parse(text: &str, what: &str, reach: &Reach) -> Result<Self, String> {
+    pub(in crate::source) fn parse(text: &str, what: &str, reach: &Reach) -> Result<Self, String> {
         let url = url::Url::parse(text).map_err(|error| format!("this is not a URL: {error}"))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(format!("{what} must not hold a user or a password"));
@@ -36,7 +41,7 @@ impl Endpoint {
     }
 
     /// Scheme, host, port and path, for messages; a query may hold what must not be shown.
-    pub(super) fn shown(&self) -> String {
+    pub(in crate::source) fn shown(&self) -> String {
         let mut shown = self.url.clone();
         shown.set_query(None);
         shown.to_string()
@@ -53,8 +58,58 @@ fn is_listed_loopback(url: &url::Url, reach: &Reach) -> bool {
     address.is_loopback() && reach.allow_addresses.iter().any(|network| network.contains(&address))
 }
 
-/// The endpoints of one authorization server.
+/// What an endpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Token,
+    /// RFC 7009.
+    Revocation,
+    /// RFC 6749 §3.1.
+    #[allow(dead_code, reason = "for logins")]
+    Authorization,
+    /// RFC 8628 §3.1.
+    #[allow(dead_code, reason = "for logins")]
+    DeviceAuthorization,
+}
+
+/// The endpoints of one authorization server: those that the configuration names, and the rest by discovery.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    pub(super) token: Endpoint,
+    /// The server's name, if it is configured.
+    pub(super) issuer: Option<String>,
+    pub(super) configured: Vec<(Which, Endpoint)>,
+    pub(super) discovery: Option<Discovery>,
+}
+
+impl Endpoints {
+    /// Hosts that a client of this server shows its proof to.
+    pub(super) fn hosts(&self) -> Vec<BoundHost> {
+        let configured = self.configured.iter().map(|(_, endpoint)| BoundHost::of_target(&endpoint.target));
+        let mut hosts: Vec<_> = configured.collect();
+        hosts.extend(self.discovery.iter().flat_map(Discovery::hosts).cloned());
+        hosts
+    }
+
+    /// Over all that decides where calls go.
+    pub(super) fn digest(&self, digester: Digester) -> Digester {
+        let configured = self.configured.iter().map(|(which, endpoint)| format!("{which:?} {}", endpoint.url));
+        digester
+            .fields("endpoint", configured)
+            .fields("issuer", &self.issuer)
+            .fields("discovered on", self.discovery.iter().flat_map(Discovery::hosts))
+    }
+
+    /// An endpoint, if there is one.
+    pub(super) async fn find(
+        &self,
+        which: Which,
+        by_mtls: bool,
+        net: Net<'_>,
+    ) -> Result<Option<Endpoint>, SourceError> {
+        match (self.configured.iter().find(|(known, _)| *known == which), &self.discovery) {
+            (Some((_, endpoint)), _) => Ok(Some(endpoint.clone())),
+            (None, Some(discovery)) => discovery.find(which, by_mtls, net).await,
+            (None, None) => Ok(None),
+        }
+    }
 }

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use claviger_policy::document::{Diagnostics, Table};
 
-use super::{Grant, TakenGrant};
+use super::{Grant, GrantEnv, TakenGrant};
 use crate::digest::Digester;
 use crate::error::SourceError;
+use crate::source::Mint;
 use crate::source::oauth2::answer::Token;
 use crate::source::oauth2::client::Client;
 use crate::source::oauth2::form::Value;
-use crate::source::{Mint, SourceEnv};
 
 #[derive(Debug)]
 struct ClientCredentials;
@@ -22,6 +22,6 @@ impl Grant for ClientCredentials {
 }
 
 /// It has no keys of its own.
-pub(super) fn take(_: &mut Table, _: &SourceEnv<'_>, _: &mut Diagnostics) -> Option<TakenGrant> {
+pub(super) fn take(_: &mut Table, _: &GrantEnv<'_>, _: &mut Diagnostics) -> Option<TakenGrant> {
     Some(TakenGrant { grant: Box::new(ClientCredentials), digest: Digester::new("client_credentials").finish() })
 }
