@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use claviger_contract::event::Event;
-use claviger_contract::{Clock, EventSink, NoIssuer, SystemClock};
+use claviger_contract::{Clock, EventSink, SystemClock};
+use claviger_credential::InProcess;
 use claviger_policy::document::Diagnostics;
 use claviger_wire::{Bind, ReqwestOutbound, Resolver, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,7 +20,9 @@ use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Listening, Reloaded};
 use crate::command::Failure;
 use crate::config::{self, Compiled, Draft, Env, Files, Source, Standing};
 use crate::delegation::{Change, Delegation};
-use crate::{console, os};
+use crate::handles::Handles;
+use crate::renewing::Renewing;
+use crate::{console, issuer, os};
 
 pub(crate) use self::serving::SessionParts;
 use self::serving::{Plan, Serving, refused_by};
@@ -74,8 +77,10 @@ impl Signals {
 pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let outbound = Arc::new(ReqwestOutbound::new(Resolver::new()));
-    let (events, tokens) = (Arc::new(Nowhere), Arc::new(NoIssuer));
-    Ok(Env { outbound, clock, events, tokens, control: control.handle().clone(), session: None })
+    let (events, issuer) = (Arc::new(Nowhere), Arc::default());
+    let here = InProcess::new(outbound.clone(), clock.clone(), control.handle().clone());
+    let renewer = Arc::new(Renewing::new(here, control.handle().clone()));
+    Ok(Env { outbound, clock, events, issuer, renewer, control: control.handle().clone(), canaries: None, handles: Handles::default(), session: None })
 }
 
 /// The control plane's runtime.
@@ -134,6 +139,9 @@ impl App {
             (started.access, facts),
         );
         admin::open(&serving.control, &doors, &desk)?;
+        if let Some(bind) = &started.public {
+            issuer::open(&serving.control, bind, serving.showing.clone())?;
+        }
         for (name, bind) in serving.server.addresses() {
             console::note(&format!("listener `{name}` listens on {bind}"));
         }

@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Reload(command::reload::ReloadArgs),
     /// Seal, list, rotate and remove secrets
     Secret(command::secret::SecretArgs),
+    /// Log in for a credential that somebody has to grant: by a browser, or by a code on another device
+    Login(command::login::LoginArgs),
+    /// End what was granted by a login: at its server, then here
+    Logout(command::logout::LogoutArgs),
+    #[command(hide = true)]
+    RenewGrant,
     /// Read and verify the record of what happened
     Ledger(command::ledger::LedgerArgs),
     /// Trust a project's configuration, and show what is in force

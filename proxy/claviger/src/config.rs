@@ -25,21 +25,26 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use claviger_contract::{Clock, EventSink, Outbound, SubjectTokens};
+use arc_swap::ArcSwapOption;
+use claviger_contract::{Clock, EventSink, Outbound};
 use claviger_credential::{BoundHost, CredentialEnv, Credentials, TeamScope};
-use claviger_identity::{Attestors, IdentityEnv};
+use claviger_identity::{Attestors, IdentityEnv, Issuer};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::analyze::Suppression;
 use claviger_policy::document::{self, Diagnostics, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
-    Bind, Generation, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, Service,
+    Bind, Canaries, CanaryKey, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, PublicBind,
+    Service,
 };
 
 use crate::admin::{Access, AdminSettings};
 use crate::analyze::Surface;
 use crate::command::exec::running::Door;
 use crate::environment::ClientService;
+use crate::renewing::Renewing;
+use crate::handles::Handles;
+use crate::issuer::{self, IssuerTable};
 
 pub(crate) use at_start::AtStart;
 pub(crate) use comments::remarks;
@@ -72,6 +77,8 @@ pub(crate) struct Draft {
     pub(crate) ledger: LedgerSettings,
     /// Where the process is looked at and administered.
     pub(crate) admin: AdminSettings,
+    /// Who mints tokens for principals, and where that is shown.
+    pub(crate) issuer: Option<IssuerTable>,
     /// Where the keys stand that a process reads once.
     places: at_start::Places,
     /// Whether a `[[test]]` that fails is no error: for whoever runs them itself.
@@ -84,9 +91,15 @@ pub(crate) struct Env {
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
-    /// Mints tokens for principals.
-    pub(crate) tokens: Arc<dyn SubjectTokens>,
+    /// The issuer in force: a configuration that says the same keeps it.
+    pub(crate) issuer: Arc<ArcSwapOption<Issuer>>,
+    /// Sends refresh tokens.
+    pub(crate) renewer: Arc<Renewing>,
     pub(crate) control: tokio::runtime::Handle,
+    /// What placeholders are made with that tell on a thief.
+    pub(crate) canaries: Option<Arc<CanaryKey>>,
+    /// What clients are given that log in themselves.
+    pub(crate) handles: Handles,
     /// The session that the process serves, and nobody else.
     pub(crate) session: Option<Arc<SessionAsk>>,
 }
@@ -101,13 +114,14 @@ impl Env {
         }
     }
 
-    fn credential(&self, state_dir: PathBuf, teams: Vec<TeamScope>) -> CredentialEnv {
+    fn credential(&self, state_dir: PathBuf, issuer: Option<&Arc<Issuer>>, teams: Vec<TeamScope>) -> CredentialEnv {
         CredentialEnv {
             state_dir,
             outbound: self.outbound.clone(),
             clock: self.clock.clone(),
             events: self.events.clone(),
-            tokens: self.tokens.clone(),
+            tokens: issuer::tokens(issuer),
+            renewer: self.renewer.clone(),
             runtime: self.control.clone(),
             teams,
         }
@@ -126,6 +140,10 @@ pub(crate) struct Compiled {
     /// What only `analyze` looks at.
     pub(crate) surface: Surface,
     pub(crate) suppressions: Vec<Suppression>,
+    /// Mints tokens for principals.
+    pub(crate) issuer: Option<Arc<Issuer>>,
+    /// Where its documents are served.
+    pub(crate) public: Option<PublicBind>,
     /// What the command of a session is told.
     pub(crate) session: Option<SessionFacts>,
 }
@@ -188,6 +206,7 @@ pub(crate) fn draft(files: &Files, out: &mut Diagnostics) -> Option<Draft> {
     };
     let ledger = LedgerSettings::take(&mut root, &state_dir, out);
     let admin = AdminSettings::take(&mut root, &state_dir, out);
+    let issuer = IssuerTable::take(&mut root, out);
     Some(Draft {
         root,
         teams,
@@ -198,6 +217,7 @@ pub(crate) fn draft(files: &Files, out: &mut Diagnostics) -> Option<Draft> {
         state_dir,
         ledger,
         admin,
+        issuer,
         places,
         untested: false,
     })
@@ -227,7 +247,7 @@ impl Draft {
         out: &mut Diagnostics,
     ) -> Option<Compiled> {
         let limits = session::limits(env, Limits::take(&mut self.root, out));
-        let listener_settings = take_listeners(&mut self.root, &self.admin, out);
+        let listener_settings = take_listeners(&mut self.root, &self.admin, self.issuer.as_ref(), out);
         let AdminSettings { remote, roles, .. } = self.admin;
         let (services, shorthands) = services::take(&mut self.root, out);
         let Some(trust_domain) = self.trust_domain else {
@@ -239,7 +259,8 @@ impl Draft {
         let suppressions = Suppression::take(root, out);
         let attestors = Attestors::take(root, &env.identity(&trust_domain), out);
         let leases = previous.map(|generation| &generation.credentials);
-        let env_of_teams = env.credential(self.state_dir, teams.scopes);
+        let issuer = self.issuer.as_ref().map(|table| table.issuer(&self.state_dir, env));
+        let env_of_teams = env.credential(self.state_dir.clone(), issuer.as_ref(), teams.scopes);
         let credentials = Credentials::take(root, shorthands, &env_of_teams, leases, out);
         let surfaces = services.iter().map(services::ServiceParts::surface).collect();
         let surface = Surface { services: surfaces, admin: self.admin.bind.clone() };
@@ -262,7 +283,9 @@ impl Draft {
             false => compile_with(root, inputs, check, out),
         };
         let named = named_files(&services, listener_settings.iter().chain(&remote));
-        let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).collect();
+        let public = self.issuer.and_then(|table| table.public);
+        let shown = public.iter().flat_map(|public| public.files.clone());
+        let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).chain(shown).collect();
         warn_of_no_listener(&joined, policy.as_ref(), out);
         let forwards = env.session.is_some() || listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
         let mut listeners: Vec<_> =
@@ -270,14 +293,15 @@ impl Draft {
         let session = env.session.as_ref().zip(policy.as_ref()).map(|(ask, policy)| {
             // The configuration's own are checked, and not bound.
             listeners = ask.listeners(policy, &env.clock, out).unwrap_or_default();
-            ask.facts(&services, &credentials, out)
+            ask.facts(&services, &credentials, (policy, env.canaries.as_deref()), out)
         });
         let access = Access::new(remote, roles, policy.as_ref(), &attestors, out);
         joined.finish(out);
         if out.has_errors() {
             return None;
         }
-        let services = join_services(services, previous, out)?;
+        let texts = services.iter().map(|parts| (parts.route.name().clone(), parts.plan.placeholders())).collect();
+        let services = join_services(services, previous, || env.handles.key(&self.state_dir), out)?;
         let interception = forwards
             .then(|| interception().and_then(|root| intercept(&root, &routes, number, env)))
             .transpose()
@@ -286,9 +310,30 @@ impl Draft {
             })
             .ok()?;
         let (policy, access, patterns, configuration) = (policy?, access?, self.patterns, self.digest);
-        let generation =
-            Generation { number, configuration, policy, credentials, services, listeners, interception, limits };
-        Some(Compiled { generation, attestors, access, watched, patterns, surface, suppressions, session })
+        let canaries = env.canaries.clone().map(|key| Canaries::new(key, &policy, texts));
+        let generation = Generation {
+            number,
+            configuration,
+            policy,
+            credentials,
+            services,
+            listeners,
+            interception,
+            limits,
+            canaries,
+        };
+        Some(Compiled {
+            generation,
+            attestors,
+            access,
+            watched,
+            patterns,
+            surface,
+            suppressions,
+            issuer,
+            public,
+            session,
+        })
     }
 }
 
@@ -330,19 +375,38 @@ fn intercept(
 fn join_services(
     services: Vec<services::ServiceParts>,
     previous: Option<&Generation>,
+    handles: impl Fn() -> Result<HandleKey, String>,
     out: &mut Diagnostics,
 ) -> Option<HashMap<Arc<str>, Service>> {
-    let join = |parts: services::ServiceParts| {
+    let mut join = |parts: services::ServiceParts| {
         let service = Service::new(&parts.route, &parts.settings, parts.plan, previous)
             .map_err(|error| out.error(parts.route.location(), "", format!("TLS cannot be set up: {error}")));
-        service.ok().map(|service| (service.name.clone(), service))
+        let service = match parts.settings.login {
+            None => service.ok()?,
+            Some(login) => match handles() {
+                Ok(key) => service.ok()?.with_login(login, key, previous),
+                Err(error) => {
+                    let key = format!("service.{}.login", parts.route.name());
+                    out.error(parts.route.location(), key, format!("the key of handles cannot be had: {error}"));
+                    return None;
+                }
+            },
+        };
+        Some((service.name.clone(), service))
     };
     services.into_iter().map(join).collect()
 }
 
-fn take_listeners(root: &mut Table, admin: &AdminSettings, out: &mut Diagnostics) -> Vec<ListenerSettings> {
+fn take_listeners(
+    root: &mut Table,
+    admin: &AdminSettings,
+    issuer: Option<&IssuerTable>,
+    out: &mut Diagnostics,
+) -> Vec<ListenerSettings> {
     let listeners = ListenerSettings::take_all(root, out);
-    for (key, bind, place) in admin.addresses() {
+    let public = issuer.and_then(|table| table.public.as_ref()).map(|public| &public.bind);
+    let public = public.map(|at| ("issuer.bind", Bind::Tcp(at.value), at.location.clone()));
+    for (key, bind, place) in admin.addresses().into_iter().chain(public) {
         if let Some(other) = listeners.iter().find(|listener| listener.bind.conflicts(&bind)) {
             let message = format!("`{bind}` is bound by listener `{}` already", other.name);
             out.error(&place, key, message).help("give it a port of its own");

@@ -3,16 +3,20 @@
 mod admin;
 mod analyze;
 mod app;
+mod canary;
 mod cli;
 mod command;
 mod config;
 mod console;
 mod delegation;
 mod environment;
+mod handles;
 mod interception;
+mod issuer;
 mod machine;
 mod observe;
 mod os;
+mod renewing;
 mod state;
 mod watch;
 
@@ -43,6 +47,9 @@ fn main() -> std::process::ExitCode {
         Command::Check(args) => command::check::run(&args),
         Command::Explain(args) => command::explain::run(&args),
         Command::Secret(args) => command::secret::run(&args),
+        Command::Login(args) => command::login::run(&args),
+        Command::Logout(args) => command::logout::run(&args),
+        Command::RenewGrant => command::renew_grant::run(),
         Command::Ledger(args) => command::ledger::run(&args),
         Command::Ca(args) => command::ca::run(&args),
         Command::Analyze(args) => command::analyze::run(&args),

@@ -1,6 +1,6 @@
 //! All credentials of one configuration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 use http::StatusCode;
 
-use crate::cache::{Keeper, Reread};
+use crate::cache::{Keeper, Reread, Revocations};
 use crate::digest::Digest;
 use crate::guard;
 use crate::lease::ONLY_FIELD;
@@ -18,7 +18,7 @@ use crate::reference::SecretReference;
 use crate::settings::{self, CredentialSettings};
 use crate::source::SourceEnv;
 use crate::store::{Candidate, StoreEnv, Stores};
-use crate::{CredentialError, Lease, LeaseAnswer, TeamScope};
+use crate::{CredentialError, Lease, LeaseAnswer, Login, Renewer, TeamScope};
 
 /// What credentials need of the process around them.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct CredentialEnv {
     pub events: Arc<dyn EventSink>,
     /// Mints tokens for principals, for sources that exchange them.
     pub tokens: Arc<dyn SubjectTokens>,
+    /// Sends refresh tokens, and seals what comes back.
+    pub renewer: Arc<dyn Renewer>,
     /// The control runtime: mints and refreshes run there.
     pub runtime: tokio::runtime::Handle,
     /// What the files of teams may reach; a team that is not here may reach nothing.
@@ -56,6 +58,10 @@ pub struct ServiceSecret {
 #[derive(Debug)]
 pub struct Credentials {
     keepers: Arc<HashMap<Arc<str>, Entry>>,
+    /// What is being ended at its issuer; one for all generations.
+    revocations: Arc<Revocations>,
+    /// For the next generation: logins outlive a reload.
+    stores: Stores,
 }
 
 #[derive(Debug)]
@@ -109,10 +115,15 @@ impl Credentials {
         candidate: Option<Arc<Candidate>>,
         out: &mut Diagnostics,
     ) -> Self {
-        let stores = Stores::take(root, &StoreEnv { env, candidate }, out);
+        let previous_stores = previous.map(|previous| &previous.stores);
+        let stores = Stores::take(root, &StoreEnv { env, candidate, previous: previous_stores }, out);
         let settings = settings::take(root, shorthands, &SourceEnv { stores: &stores, env }, out);
+        let revocations = previous.map_or_else(
+            || Revocations::new(env.clock.clone(), env.events.clone(), env.runtime.clone()),
+            |previous| previous.revocations.clone(),
+        );
         let entries = settings.into_iter().map(|settings| {
-            let entry = Entry::new(settings, env, previous);
+            let entry = Entry::new(settings, env, previous, &revocations);
             (entry.keeper.name.clone(), entry)
         });
         let keepers = Arc::new(entries.collect::<HashMap<_, _>>());
@@ -128,7 +139,36 @@ impl Credentials {
                 }
             });
         }
-        Self { keepers }
+        Self { keepers, revocations, stores }
+    }
+
+    /// These are in force now, in the place of `previous`, and `used` are those that some rule names. What was minted for
+    /// a credential that is gone, is another one now, or is named by no rule any more, is let go and ended at its issuer.
+    pub fn supersede(&self, previous: &Self, used: &HashSet<&str>) {
+        for (name, former) in previous.keepers.iter() {
+            let kept = self.keepers.get(name).filter(|entry| Arc::ptr_eq(&entry.keeper.cache, &former.keeper.cache));
+            match kept {
+                Some(_) if used.contains(&**name) => {}
+                Some(entry) => entry.keeper.retire(&"no rule uses the credential any more".into()),
+                None => former.keeper.retire(&"the credential was removed or configured anew".into()),
+            }
+        }
+    }
+
+    /// The process stops: what issuers can end is ended, also what is on its way from one. Takes `limit` at most; what was
+    /// not ended by then is recorded, and ends at its expiry.
+    pub async fn close(&self, limit: Duration) {
+        let begun = tokio::time::Instant::now();
+        let why: Arc<str> = "the proxy stops".into();
+        let on_their_way: Vec<_> = self.keepers.values().flat_map(|entry| entry.keeper.close(&why)).collect();
+        let landed = async {
+            for mut landing in on_their_way {
+                // A mint whose task is gone has landed too.
+                let _ = landing.wait_for(Option::is_some).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, landed).await;
+        self.revocations.close(limit.saturating_sub(begun.elapsed())).await;
     }
 
     /// What policy knows of the credentials, by name.
@@ -156,6 +196,11 @@ impl Credentials {
             }
         }
         all
+    }
+
+    /// How somebody logs in for a credential; `None` if there is none of that name that is had by a login.
+    pub fn login(&self, name: &str) -> Option<Login> {
+        self.keepers.get(name)?.keeper.source.login()
     }
 
     /// The credentials of which no store says where their value may go, with the references that they read.
@@ -201,6 +246,12 @@ impl Credentials {
         // The binding is checked against the grant's target where the lease is injected.
         let _ = grant;
         self.lease_for(name, attested, replayable)
+    }
+
+    /// The source of a credential, for its own tests.
+    #[cfg(test)]
+    pub(crate) fn source(&self, name: &str) -> Arc<dyn crate::source::Source> {
+        self.keepers[name].keeper.source.clone()
     }
 
     pub(crate) fn lease_for(&self, name: &str, attested: &Attested, replayable: bool) -> LeaseAnswer {
@@ -261,13 +312,20 @@ impl Credentials {
 }
 
 impl Entry {
-    fn new(settings: CredentialSettings, env: &CredentialEnv, previous: Option<&Credentials>) -> Self {
-        let CredentialSettings { name, taken, configured, hosts, digest } = settings;
+    fn new(
+        settings: CredentialSettings,
+        env: &CredentialEnv,
+        previous: Option<&Credentials>,
+        revocations: &Arc<Revocations>,
+    ) -> Self {
+        let CredentialSettings { name, taken, configured, hosts, serve_until, digest } = settings;
         let before = previous.and_then(|previous| previous.keepers.get(name.value.as_str()));
         let keeper = Arc::new(Keeper {
             name: name.value.as_str().into(),
             source: taken.source,
             hosts: configured,
+            serve_until_ms: serve_until.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)),
+            revocations: revocations.clone(),
             cache: before
                 .filter(|entry| entry.digest == digest)
                 .map_or_else(Arc::default, |entry| entry.keeper.cache.clone()),

@@ -166,6 +166,44 @@ pub enum SourceError {
         /// What is wrong with it; never a part of it.
         why: &'static str,
     },
+    /// A grant that nobody has, or that the server does not take any more: somebody has to log in.
+    #[error("{why}; run `claviger login {credential}`")]
+    LoginNeeded {
+        /// `[credential.NAME]`.
+        credential: String,
+        /// What is wrong with the grant.
+        why: String,
+        /// There is none, so that what it yielded must not go on serving either.
+        missing: bool,
+    },
+    /// Another process renews the same grant, and does not come to an end.
+    #[error("another process is renewing the grant `{0}`")]
+    GrantBusy(String),
+    /// Tokens came that could not be kept.
+    #[error("the tokens that `{endpoint}` gave out could not be sealed: {why}")]
+    Unsealed {
+        /// Scheme, host, port and path.
+        endpoint: String,
+        /// Why not.
+        why: String,
+    },
+    /// A secret was read, and is not what the source needs.
+    #[error("`{reference}` cannot be used: {why}")]
+    Unusable {
+        /// The reference as written.
+        reference: String,
+        /// What is wrong with it; never a part of it.
+        why: &'static str,
+    },
+    /// A token of the workload's own is needed, and what it showed is none.
+    #[error("the workload's proof is no token, and this credential is made of it")]
+    NoToken,
+    /// The workload's own token was exchanged already, where each is taken once.
+    #[error("the workload's token was exchanged before, and is taken once: it has to show another")]
+    TokenUsed,
+    /// The endpoints of an issuer are not known. Others that wait for them have the same cause.
+    #[error("the endpoints of the issuer are not known: {0}")]
+    Discovery(Arc<SourceError>),
     /// A server wants a login first, and refused it. Others that need the same login have the same cause.
     #[error("the login failed: {0}")]
     Login(Arc<SourceError>),
@@ -194,7 +232,10 @@ impl SourceError {
         match self {
             Self::Store { cause: StoreError::NotFound(_), .. } => "secret_missing",
             Self::Store { cause: StoreError::Remote(cause), .. } => cause.code(),
-            Self::Login(cause) => cause.code(),
+            Self::Login(cause) | Self::Discovery(cause) => cause.code(),
+            Self::Unusable { .. } => "secret_unusable",
+            Self::NoToken => "proof_no_token",
+            Self::TokenUsed => "proof_used",
             Self::Token(_) => "token_unavailable",
             Self::Store { .. } => "secret_unreadable",
             Self::Binding { .. } | Self::NoHostLeft { .. } => "secret_binding",
@@ -206,6 +247,9 @@ impl SourceError {
             },
             Self::Refused { .. } => "issuer_refused",
             Self::Answer { .. } => "issuer_answer_invalid",
+            Self::LoginNeeded { .. } => "login_needed",
+            Self::GrantBusy(_) => "grant_busy",
+            Self::Unsealed { .. } => "secret_unwritable",
             Self::Ended => "value_expired",
             Self::Aborted => "mint_aborted",
         }
@@ -217,10 +261,17 @@ impl SourceError {
             Self::Store { cause: StoreError::NotFound(_), .. } => true,
             // The operator bound the secret anew, away from here.
             Self::Binding { .. } | Self::NoHostLeft { .. } => true,
+            Self::LoginNeeded { missing, .. } => *missing,
             Self::Store { .. }
             | Self::Call(_)
             | Self::Refused { .. }
             | Self::Answer { .. }
+            | Self::GrantBusy(_)
+            | Self::Unsealed { .. }
+            | Self::Unusable { .. }
+            | Self::NoToken
+            | Self::TokenUsed
+            | Self::Discovery(_)
             | Self::Login(_)
             | Self::Token(_)
             | Self::Ended
@@ -233,12 +284,18 @@ impl SourceError {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Store { cause: StoreError::Remote(cause), .. } => cause.retry_after(),
-            Self::Login(cause) => cause.retry_after(),
+            Self::Login(cause) | Self::Discovery(cause) => cause.retry_after(),
             Self::Store { .. }
             | Self::Binding { .. }
             | Self::NoHostLeft { .. }
             | Self::Call(_)
             | Self::Answer { .. }
+            | Self::LoginNeeded { .. }
+            | Self::GrantBusy(_)
+            | Self::Unsealed { .. }
+            | Self::Unusable { .. }
+            | Self::NoToken
+            | Self::TokenUsed
             | Self::Token(_)
             | Self::Ended
             | Self::Aborted => None,

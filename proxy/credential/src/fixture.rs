@@ -79,6 +79,7 @@ pub(crate) struct Seen {
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    pub(crate) reach: Reach,
 }
 
 /// Gives the scripted answers in order, then says that it cannot be reached.
@@ -102,10 +103,10 @@ impl Issuer {
 
 #[async_trait]
 impl Outbound for Issuer {
-    async fn send(&self, _: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+    async fn send(&self, reach: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
         let url = request.url.to_string();
         let body = request.body.as_ref().map(text).unwrap_or_default();
-        self.seen.lock().unwrap().push(Seen { url: url.clone(), headers: request.headers, body });
+        self.seen.lock().unwrap().push(Seen { url: url.clone(), headers: request.headers, body, reach: reach.clone() });
         if let Some((clock, ms)) = &*self.slow.lock().unwrap() {
             clock.advance_ms(*ms);
         }
@@ -149,6 +150,11 @@ impl World {
             clock: self.clock.clone(),
             events: self.events.clone(),
             tokens: Arc::new(claviger_contract::NoIssuer),
+            renewer: Arc::new(crate::InProcess::new(
+                self.issuer.clone(),
+                self.clock.clone(),
+                tokio::runtime::Handle::current(),
+            )),
             runtime: tokio::runtime::Handle::current(),
             teams: Vec::new(),
         }

@@ -23,6 +23,7 @@ mod settings;
 mod source;
 mod store;
 mod team;
+mod vault;
 
 pub use binding::{BoundHost, BoundHostError};
 pub use cache::Reread;
@@ -32,6 +33,8 @@ pub use guard::{EchoGuard, EchoScanner};
 pub use injection::{InjectError, Injected, InjectionPlan, inject, pass_as_sent};
 pub use lease::{Lease, LeaseAnswer, LeaseFuture};
 pub use reference::{ReferenceError, SecretReference};
+pub use source::{Asked, DeviceCode, Granted, Login, LoginError, Polled};
+pub use source::{InProcess, Outcome, Renewal, Renewer};
 pub use store::Candidate;
-pub use store::sealed::{FormerVersion, Rotate, SealedEntry, SealedStore};
+pub use store::sealed::{FormerVersion, GrantNote, Rotate, SealedEntry, SealedStore};
 pub use team::TeamScope;

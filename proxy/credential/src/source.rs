@@ -1,14 +1,19 @@
 //! How a credential's value is had. A new source is one file here and one line in [`KINDS`].
 
 mod caller;
+mod client_certificate;
+mod federation;
 mod oauth2;
+mod private_key;
 mod static_value;
+mod subject;
+mod vault;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use claviger_contract::{Attested, Secret};
+use claviger_contract::{Attested, Secret, Secretless};
 use claviger_policy::document::{Diagnostics, Located, Table};
 
 use crate::CredentialEnv;
@@ -20,6 +25,8 @@ use crate::lease::ONLY_FIELD;
 use crate::reference::SecretReference;
 use crate::store::Stores;
 
+pub use oauth2::login::{Asked, DeviceCode, Granted, Login, LoginError, Polled};
+pub use oauth2::renewal::{InProcess, Outcome, Renewal, Renewer};
 pub(crate) use static_value::take_shorthand;
 
 /// What a source yields.
@@ -103,6 +110,21 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// The secrets that it reads.
     fn secrets(&self) -> Vec<&SecretReference>;
 
+    /// Whether a long-lived secret is behind its values. A source that keeps one which is no reference says so itself.
+    fn secretless(&self) -> Secretless {
+        if self.secrets().is_empty() { Secretless::EndToEnd } else { Secretless::ProxyHeld }
+    }
+
+    /// Whether a value may be had while another is still good.
+    fn refreshes_ahead(&self) -> bool {
+        true
+    }
+
+    /// How somebody logs in for it, if that is how it is had.
+    fn login(&self) -> Option<Login> {
+        None
+    }
+
     /// Changes when a new value can be read; asked every second, so it is cheap.
     fn revision(&self) -> u64 {
         0
@@ -132,4 +154,9 @@ pub(crate) struct Taken {
 type Take = fn(&mut Table, &SourceEnv<'_>, &mut Diagnostics) -> Option<Taken>;
 
 /// Every kind of source.
-pub(crate) const KINDS: &[(&str, Take)] = &[("static", static_value::take), ("oauth2", oauth2::settings::take)];
+pub(crate) const KINDS: &[(&str, Take)] = &[
+    ("static", static_value::take),
+    ("oauth2", oauth2::settings::take),
+    ("federation", federation::settings::take),
+    ("vault", vault::settings::take),
+];

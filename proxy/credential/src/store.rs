@@ -7,6 +7,7 @@ pub(crate) mod field;
 mod file;
 mod registry;
 pub(crate) mod sealed;
+mod vault;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use claviger_contract::Secret;
 use claviger_policy::document::Location;
 
 pub use candidate::Candidate;
+pub(crate) use file::read_file;
 pub(crate) use registry::{StoreEnv, Stores};
 
 use crate::SourceError;
@@ -38,6 +40,27 @@ pub(crate) struct Stored {
     pub(crate) previous: Option<Previous>,
     /// For the operator, at load.
     pub(crate) warning: Option<String>,
+}
+
+impl Stored {
+    /// For several fields of one value.
+    fn copied(&self) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "a copy that is wiped as the value itself is")]
+        let copy = |secret: &Secret| Secret::new(secret.expose().to_vec());
+        let previous = self.previous.as_ref().map(|previous| Previous {
+            value: copy(&previous.value),
+            version: previous.version.clone(),
+            since: previous.since,
+            proven: previous.proven,
+        });
+        Self {
+            value: copy(&self.value),
+            hosts: self.hosts.clone(),
+            version: self.version.clone(),
+            previous,
+            warning: self.warning.clone(),
+        }
+    }
 }
 
 /// A value that is being replaced.
@@ -70,9 +93,20 @@ pub(crate) trait SecretStore: Send + Sync + fmt::Debug {
     /// a read can tell.
     fn revision(&self, name: &str) -> u64;
 
+    /// Where the value of a name may go, if that is known without reading it.
+    fn hosts(&self, name: &str) -> Option<Vec<BoundHost>> {
+        let _ = name;
+        None
+    }
+
     /// What to do about a secret that is not there; `bind` is the option of `claviger secret set` that
     /// names its hosts.
     fn advice(&self, name: &str, bind: &str) -> String;
+
+    /// The store itself, if it is one that Claviger writes: only such a one can keep what an issuer replaces.
+    fn sealed(&self) -> Option<&sealed::SealedStore> {
+        None
+    }
 }
 
 /// A reference whose store is known.
@@ -93,6 +127,28 @@ impl SecretHandle {
         self.store.read(&self.name).await.and_then(|stored| self.select(stored)).map_err(|e| self.error(e))
     }
 
+    /// As [`read`](Self::read), of several: what stands in one place is read once, so that its fields are of one version.
+    pub(crate) async fn read_all(handles: &[&Self]) -> Result<Vec<Stored>, SourceError> {
+        let mut read: Vec<Option<Stored>> = handles.iter().map(|_| None).collect();
+        for (at, first) in handles.iter().enumerate() {
+            if read.get(at).is_some_and(Option::is_some) {
+                continue;
+            }
+            let whole = first.store.read(&first.name).await.map_err(|e| first.error(e))?;
+            for (handle, slot) in handles.iter().zip(&mut read).skip(at) {
+                if Arc::ptr_eq(&handle.store, &first.store) && handle.name == first.name {
+                    *slot = Some(handle.select(whole.copied()).map_err(|e| handle.error(e))?);
+                }
+            }
+        }
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    /// Where the value may go, if that is known without reading it.
+    pub(crate) fn hosts(&self) -> Option<Vec<BoundHost>> {
+        self.store.hosts(&self.name)
+    }
+
     pub(crate) fn revision(&self) -> u64 {
         self.store.revision(&self.name)
     }
@@ -100,6 +156,11 @@ impl SecretHandle {
     /// What to do about a secret that is not there; `bind` names its hosts, as `--for openai`.
     pub(crate) fn advice(&self, bind: &str) -> String {
         self.store.advice(&self.name, bind)
+    }
+
+    /// The sealed store, and the secret's name in it; `None` for a store that Claviger does not write.
+    pub(crate) fn sealed(&self) -> Option<(&sealed::SealedStore, &str)> {
+        self.store.sealed().map(|store| (store, self.name.as_str()))
     }
 
     fn select(&self, stored: Stored) -> Result<Stored, StoreError> {

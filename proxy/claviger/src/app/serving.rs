@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SystemClock};
+use claviger_identity::Issuer;
 use claviger_ledger::{Ledger, LedgerError, LedgerSettings};
-use claviger_policy::document::{Diagnostics, Severity};
-use claviger_wire::{InterceptionRoot, Metrics, OnRefused, Resolver, Server, ServerEnv};
+use claviger_policy::document::{Diagnostics, Located, Severity};
+use claviger_wire::{CanaryKey, Generation, InterceptionRoot, Metrics, OnRefused, Resolver, Server, ServerEnv};
 
 use super::{first_draft, idle_env, unregistered};
 use crate::admin::{Access, Finding, Reloaded};
 use crate::command::{Failure, report};
 use crate::config::{self, AtStart, Compiled, Env, Load, SessionAsk, SessionFacts, Source, Standing};
 use crate::delegation::{Change, Delegation};
+use crate::handles::Handles;
+use crate::issuer::Showing;
 use crate::observe::Counted;
 use crate::state::State;
 use crate::watch::Watcher;
-use crate::{console, interception, state};
+use crate::{canary, console, interception, state};
 
 /// What makes a session of one command differ from a process that many share.
 pub(crate) struct SessionParts {
@@ -51,6 +54,8 @@ pub(crate) struct Serving {
     pub(crate) attestors: claviger_identity::Attestors,
     pub(crate) watcher: Watcher,
     pub(crate) state: Arc<State>,
+    /// The issuer in force, and its listener's TLS.
+    pub(crate) showing: Showing,
     /// Of a session: the root that signs what its clients are shown.
     root: Option<InterceptionRoot>,
     /// Mints, key sets, the admin listener and reloads run here, away from the data cores.
@@ -62,7 +67,9 @@ pub(crate) struct Started {
     pub(crate) registry: prometheus::Registry,
     pub(crate) access: Access,
     pub(crate) changes: Vec<Change>,
-    pub(crate) admin: (Option<claviger_policy::document::Located<std::net::SocketAddr>>, std::path::PathBuf),
+    pub(crate) admin: (Option<Located<std::net::SocketAddr>>, std::path::PathBuf),
+    /// Where the issuer's documents are served.
+    pub(crate) public: Option<Located<std::net::SocketAddr>>,
     pub(crate) session: Option<SessionFacts>,
 }
 
@@ -84,9 +91,11 @@ impl Serving {
         let registry = prometheus::Registry::new();
         let counted = Counted::new(ledger.clone(), &registry).map_err(unregistered)?;
         let ask = session.as_ref().map(|session| session.ask.clone());
-        let env = Env { events: counted, clock, session: ask, ..idle_env(&control)? };
-        let at_start = AtStart::of(&draft);
         let state_dir = draft.state_dir.clone();
+        let canaries = canary_key(&state_dir, is_session);
+        let handles = if is_session { Handles::default() } else { Handles::Sealed };
+        let env = Env { events: counted, clock, session: ask, canaries, handles, ..idle_env(&control)? };
+        let at_start = AtStart::of(&draft);
         let admin = (draft.admin.bind.clone(), draft.admin.socket.clone());
         // Before anything is served: what is suspended stays so.
         let state = state::start(&control, &state_dir, &env, &registry)?;
@@ -107,6 +116,8 @@ impl Serving {
         if let Some(folder) = ca_dir {
             make_root().and_then(|_| interception::publish(&state_dir, folder)).map_err(Failure::Other)?;
         }
+        let showing = Showing { issuer: env.issuer.clone(), ..Showing::default() };
+        showing.prepare(compiled.issuer.as_ref()).map_err(Failure::Other)?;
         compiled.attestors.start(None);
         let server = Server::start(ServerEnv {
             generation: compiled.generation,
@@ -120,14 +131,28 @@ impl Serving {
             refused,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
+        let public = compiled.public.as_ref().map(|public| public.bind.clone());
+        showing.take_up(compiled.issuer, compiled.public, control.handle());
         let changes = delegation.take_up(standing);
         state.attach(server.view());
         control.spawn(state.clone().watch());
         watcher.watch(source.watched(compiled.watched), compiled.patterns);
         let attestors = compiled.attestors;
-        let started = Started { registry, access: compiled.access, changes, admin, session: compiled.session };
-        let serving =
-            Self { source, env, at_start, delegation, ledger, server, attestors, watcher, state, root, control };
+        let started = Started { registry, access: compiled.access, changes, admin, public, session: compiled.session };
+        let serving = Self {
+            source,
+            env,
+            at_start,
+            delegation,
+            ledger,
+            server,
+            attestors,
+            watcher,
+            state,
+            showing,
+            root,
+            control,
+        };
         Ok((serving, started))
     }
 
@@ -157,17 +182,20 @@ impl Serving {
         actor: Option<Arc<str>>,
         take_up: impl FnOnce(&Self, Access),
     ) -> Reloaded {
-        let before = self.server.generation().number;
+        let previous = self.server.generation();
+        let before = previous.number;
         found.sort();
         if !self.is_session() || found.has_errors() {
             console::diagnostics(&found);
         }
         let mut changes = Vec::new();
         let refusal = match compiled {
-            Some((compiled, standing)) => match self.server.replace(compiled.generation) {
+            Some((compiled, standing)) => match self.replace(compiled.issuer.as_ref(), compiled.generation) {
                 Ok(()) => {
+                    self.showing.take_up(compiled.issuer, compiled.public, self.control.handle());
                     compiled.attestors.start(Some(&self.attestors));
                     self.attestors = compiled.attestors;
+                    self.let_go(&previous);
                     changes = self.delegation.take_up(standing);
                     take_up(self, compiled.access);
                     // Credentials that were read anew are suspended as before.
@@ -175,7 +203,7 @@ impl Serving {
                     self.watcher.watch(self.source.watched(compiled.watched), compiled.patterns);
                     None
                 }
-                Err(error) => Some(error.to_string()),
+                Err(error) => Some(error),
             },
             None => Some(first_error(&found)),
         };
@@ -202,10 +230,19 @@ impl Serving {
         }
     }
 
+    /// Replaces what the data plane serves, unless the issuer has no keys or a listener cannot be bound.
+    fn replace(&self, issuer: Option<&Arc<Issuer>>, generation: Generation) -> Result<(), String> {
+        self.showing.prepare(issuer)?;
+        self.server.replace(generation).map_err(|error| error.to_string())
+    }
+
     /// Ends the data plane; `between` is done when it has drained, before the ledger closes.
     pub(crate) fn stop(self, between: impl FnOnce(&tokio::runtime::Runtime)) {
         self.record("draining", None, None);
+        let last = self.server.generation();
         self.server.drain();
+        // What issuers can end is of no use to anybody any more.
+        self.control.block_on(last.credentials.close(REVOKING));
         between(&self.control);
         self.ledger.emit(Event::System(SystemEvent {
             at_ms: self.env.clock.now_ms(),
@@ -216,8 +253,17 @@ impl Serving {
             detail: None,
         }));
         self.ledger.shutdown();
+        // A refresh token that was sent is answered once.
+        self.env.renewer.settle();
         // A mint in flight has nobody left to wait for it.
         self.control.shutdown_timeout(Duration::from_millis(200));
+    }
+
+    /// What was minted for credentials that nobody is allowed any more is ended at its issuer.
+    fn let_go(&self, previous: &claviger_wire::Generation) {
+        let now = self.server.generation();
+        let used = now.policy.uses().map(|(_, credential, _)| &**credential).collect();
+        now.credentials.supersede(&previous.credentials, &used);
     }
 
     /// Says where denials are not applied: nobody should find that out by surprise.
@@ -244,6 +290,20 @@ impl Serving {
             detail: detail.map(Into::into),
         }));
     }
+}
+
+/// For values to be ended at their issuers when the process stops.
+const REVOKING: Duration = Duration::from_secs(5);
+
+/// The key of placeholders that tell on a thief. Without one they are as everybody knows them, and nothing else is amiss.
+fn canary_key(state_dir: &Path, is_session: bool) -> Option<Arc<CanaryKey>> {
+    let key = canary::load_or_create(state_dir);
+    if let Err(error) = &key
+        && !is_session
+    {
+        console::note(&format!("no placeholder of a workload of its own: {error}"));
+    }
+    key.ok().map(Arc::new)
 }
 
 /// A session's own root, or that of the state folder.

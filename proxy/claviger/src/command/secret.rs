@@ -7,7 +7,7 @@ mod probe;
 mod rotate;
 
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &SecretArgs) -> Done {
             let entry = place.store.set(name, value, hosts, owner.clone()).map_err(other)?;
             console::out(&format!("sealed `{name}` (version {}) for {}", entry.version, joined(&entry.hosts)));
             console::out(&format!("refer to it as secret://{}/{name}", place.store_name));
-            take_up(&place, name, Change::Set);
+            take_up(&place.socket, &place.store_name, name, Change::Set);
         }
         SecretAction::List { output, store } => list::list(&Place::find(args, store)?.store, *output)?,
         SecretAction::Rotate(rotate) => {
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &SecretArgs) -> Done {
             let (place, name) = find(args, name)?;
             place.store.remove(name).map_err(other)?;
             console::out(&format!("removed `{name}`"));
-            take_up(&place, name, Change::Removed);
+            take_up(&place.socket, &place.store_name, name, Change::Removed);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -122,9 +122,9 @@ fn find<'a>(args: &SecretArgs, written: &'a str) -> Result<(Place, &'a str), Fai
 }
 
 /// Tells the running process, which would notice by itself within about a second, and says what it has then.
-fn take_up(place: &Place, name: &str, change: Change) {
-    let changed = Changed { store: place.store_name.clone(), name: name.to_owned(), change };
-    let answer = match Client::at(&place.socket).post("/v1/secrets", &changed) {
+pub(crate) fn take_up(socket: &Path, store_name: &str, name: &str, change: Change) {
+    let changed = Changed { store: store_name.to_owned(), name: name.to_owned(), change };
+    let answer = match Client::at(socket).post("/v1/secrets", &changed) {
         Ok(answer) => answer,
         // Nobody is there to be told.
         Err(ClientError::NotRunning(_)) => return,

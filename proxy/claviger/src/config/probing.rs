@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use claviger_credential::{Candidate, CredentialEnv, Credentials, SealedStore};
+use claviger_credential::{Candidate, CredentialEnv, Credentials, Login, SealedStore};
 use claviger_policy::document::Diagnostics;
+use claviger_policy::{CredentialFacts, HostPattern};
 use claviger_wire::{Check, Service, Verdict};
 
 use super::services::{self, ServiceParts};
 use super::{Draft, Env, Stands, teams};
+use crate::issuer;
 
 /// Services and credentials, with a value that is not in force yet.
 pub(crate) struct Probing {
@@ -31,7 +33,16 @@ impl Draft {
     }
 
     /// Services and credentials as they would be with this value.
-    pub(crate) fn with_candidate(mut self, candidate: Candidate, env: &Env) -> Probing {
+    pub(crate) fn with_candidate(self, candidate: Candidate, env: &Env) -> Probing {
+        self.probing(Some(candidate), env)
+    }
+
+    /// Services and credentials as they are.
+    pub(crate) fn as_it_is(self, env: &Env) -> Probing {
+        self.probing(None, env)
+    }
+
+    fn probing(mut self, candidate: Option<Candidate>, env: &Env) -> Probing {
         let mut found = Diagnostics::default();
         let (services, shorthands) = services::take(&mut self.root, &mut found);
         let teams = match &self.trust_domain {
@@ -42,16 +53,21 @@ impl Draft {
             }
             None => Vec::new(),
         };
+        let tokens = issuer::tokens(self.issuer.map(|table| table.issuer(&self.state_dir, env)).as_ref());
         let env = CredentialEnv {
             state_dir: self.state_dir,
             outbound: env.outbound.clone(),
             clock: env.clock.clone(),
             events: env.events.clone(),
-            tokens: env.tokens.clone(),
+            tokens,
+            renewer: env.renewer.clone(),
             runtime: env.control.clone(),
             teams,
         };
-        let credentials = Credentials::take_with(&mut self.root, shorthands, &env, candidate, &mut found);
+        let credentials = match candidate {
+            Some(candidate) => Credentials::take_with(&mut self.root, shorthands, &env, candidate, &mut found),
+            None => Credentials::take(&mut self.root, shorthands, &env, None, &mut found),
+        };
         Probing { services, credentials, found }
     }
 }
@@ -65,6 +81,31 @@ impl Probing {
     /// The first service, with the credential of that name.
     pub(super) fn first<'a>(&'a self, credential: &str) -> Option<Use<'a>> {
         Some(Use { parts: self.services.first()?, credential: credential.into() })
+    }
+
+    /// How to log in for what is called so: a credential; else the credentials that a service of that name may get.
+    pub(crate) fn logins(&self, written: &str) -> Vec<Login> {
+        if let Some(login) = self.credentials.login(written) {
+            return vec![login];
+        }
+        let Some(parts) = self.services.iter().find(|parts| &**parts.route.name() == written) else { return Vec::new() };
+        let facts = self.credentials.facts();
+        let serves = |facts: &CredentialFacts| {
+            let served = |host: &HostPattern| parts.route.hosts().iter().any(|own| host.covers(own) || own.covers(host));
+            facts.hosts.iter().any(served)
+        };
+        facts.iter().filter(|facts| serves(facts)).filter_map(|facts| self.credentials.login(&facts.name.value)).collect()
+    }
+
+    /// The credentials that somebody logs in for.
+    pub(crate) fn all_logins(&self) -> Vec<String> {
+        let names = self.credentials.facts().into_iter().map(|facts| facts.name.value);
+        names.filter(|name| self.credentials.login(name).is_some()).collect()
+    }
+
+    /// Whether a service is called so.
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        self.services.iter().any(|parts| &**parts.route.name() == name)
     }
 
     /// Where a secret may be injected: every service whose host is one of its credential's, and whose injection has the

@@ -2,11 +2,15 @@
 //! the client proves itself the [`ClientAuth`](client_auth::ClientAuth)'s, where the [`Endpoints`](endpoint::Endpoints)'.
 
 pub(super) mod answer;
+mod assertion;
 mod client;
 mod client_auth;
-mod endpoint;
-mod form;
+mod discovery;
+pub(super) mod endpoint;
+pub(super) mod form;
 mod grant;
+pub(crate) mod login;
+pub(crate) mod renewal;
 pub(super) mod settings;
 #[cfg(test)]
 mod tests;
@@ -15,11 +19,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use claviger_contract::{Attested, Secret};
 
 use self::client::Client;
+use self::endpoint::Which;
 use self::grant::Grant;
+use self::login::Login;
 use super::caller::Needs;
-use super::{Ask, Mint, Minted, Source};
+use super::{Ask, Issued, Mint, Minted, Source};
 use crate::cache::Key;
 use crate::error::SourceError;
 use crate::reference::SecretReference;
@@ -29,6 +36,36 @@ struct OAuth2Source {
     grant: Box<dyn Grant>,
     /// What of the caller the client's proof and the grant are made of.
     needs: Needs,
+}
+
+/// A token as its server knows it.
+struct AccessToken {
+    client: Arc<Client>,
+    value: Secret,
+    /// Whom it was minted for, where the client's proof is made of the caller's.
+    caller: Option<Attested>,
+}
+
+impl AccessToken {
+    fn of(client: &Arc<Client>, value: &Secret, ask: Option<Ask<'_>>) -> Arc<dyn Issued> {
+        #[allow(clippy::disallowed_methods, reason = "what is revoked is kept beside the lease, and wiped as it is")]
+        let value = Secret::new(value.expose().to_vec());
+        Arc::new(Self { client: client.clone(), value, caller: ask.map(|ask| ask.caller.clone()) })
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Issued for AccessToken {
+    async fn revoke(&self) -> Result<(), SourceError> {
+        let ask = self.caller.as_ref().map(|caller| Ask { caller });
+        self.client.revoke(&self.value, "access_token", ask).await
+    }
 }
 
 impl fmt::Debug for OAuth2Source {
@@ -45,7 +82,11 @@ impl Source for OAuth2Source {
 
     async fn mint(&self, mint: Mint<'_>) -> Result<Minted, SourceError> {
         let token = self.grant.obtain(&self.client, mint).await?;
-        Ok(Minted { expires_at_ms: Some(token.expires_at_ms), ..Minted::of(token.value) })
+        // Known by now, if it is known at all.
+        let can_be_revoked =
+            self.grant.may_revoke() && matches!(self.client.endpoint(Which::Revocation).await, Ok(Some(_)));
+        let issued = can_be_revoked.then(|| AccessToken::of(&self.client, &token.value, mint.ask));
+        Ok(Minted { expires_at_ms: Some(token.expires_at_ms), issued, ..Minted::of(token.value) })
     }
 
     fn is_renewable(&self) -> bool {
@@ -58,5 +99,9 @@ impl Source for OAuth2Source {
 
     fn revision(&self) -> u64 {
         self.grant.revision()
+    }
+
+    fn login(&self) -> Option<Login> {
+        self.grant.login(&self.client)
     }
 }

@@ -61,11 +61,26 @@ impl SecretStore for WithCandidate {
         Some(Ok(Stored { value, hosts: Some(hosts.clone()), version: None, previous: None, warning: None }))
     }
 
+    async fn read(&self, name: &str) -> Result<Stored, StoreError> {
+        match self.read_now(name) {
+            Some(read) => read,
+            None => self.store.read(name).await,
+        }
+    }
+
     fn revision(&self, name: &str) -> u64 {
         self.store.revision(name)
     }
 
+    fn hosts(&self, name: &str) -> Option<Vec<BoundHost>> {
+        self.store.hosts(name)
+    }
+
     fn advice(&self, name: &str, bind: &str) -> String {
         self.store.advice(name, bind)
+    }
+
+    fn sealed(&self) -> Option<&super::sealed::SealedStore> {
+        self.store.sealed()
     }
 }

@@ -5,6 +5,7 @@
 //! (mode 0600), outside of the folder that may be committed.
 
 mod envelope;
+mod grant;
 mod key;
 mod own;
 mod rotation;
@@ -17,8 +18,10 @@ use claviger_contract::{Clock, Secret, SystemClock};
 use claviger_policy::document::Location;
 
 use self::envelope::{Envelope, Metadata};
+pub use self::grant::GrantNote;
+pub(crate) use self::grant::{Access, Grant, GrantLock};
 pub use self::rotation::Rotate;
-use self::rotation::same;
+pub(crate) use self::rotation::same;
 use super::{SecretStore, Stored, check_length};
 use crate::binding::BoundHost;
 use crate::digest::random_hex;
@@ -42,6 +45,8 @@ pub struct SealedEntry {
     pub proven: bool,
     /// The version before, whose value is kept as well: a rotation is open, since [`created`](Self::created).
     pub previous: Option<FormerVersion>,
+    /// It is what a login was granted: a refresh token.
+    pub grant: Option<GrantNote>,
 }
 
 /// A version whose value is kept while a rotation is open.
@@ -76,6 +81,12 @@ impl SealedStore {
         Self { folder: folder.into(), key_file: key_file.into() }
     }
 
+    /// The folder and the key file, for a process that may stand elsewhere.
+    pub(crate) fn places(&self) -> (PathBuf, PathBuf) {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        (absolute(&self.folder), absolute(&self.key_file))
+    }
+
     /// Whether both are the same folder.
     pub fn is(&self, other: &Self) -> bool {
         let place = |store: &Self| store.folder.canonicalize().unwrap_or_else(|_| store.folder.clone());
@@ -107,7 +118,7 @@ impl SealedStore {
         check_length(name, value.len())?;
         let _lock = self.lock()?;
         let (version, created) = fresh();
-        let metadata = Metadata { name: name.to_owned(), hosts, owner, version, created, proven: false };
+        let metadata = Metadata { name: name.to_owned(), hosts, owner, version, created, proven: false, grant: None };
         self.write(&path, Envelope { metadata, value, previous: None })
     }
 
@@ -202,7 +213,11 @@ impl SealedStore {
     }
 }
 
-fn stored(envelope: Envelope) -> Stored {
+fn stored(name: &str, envelope: Envelope) -> Result<Stored, StoreError> {
+    // What a login was granted is nothing to inject.
+    if envelope.metadata.grant.is_some() {
+        return Err(StoreError::IsGrant(name.to_owned()));
+    }
     let Metadata { hosts, version, created, proven, .. } = envelope.metadata;
     let previous = envelope.previous.map(|previous| super::Previous {
         value: previous.value,
@@ -210,7 +225,7 @@ fn stored(envelope: Envelope) -> Stored {
         since: created,
         proven,
     });
-    Stored { value: envelope.value, hosts: Some(hosts), version: Some(version), previous, warning: None }
+    Ok(Stored { value: envelope.value, hosts: Some(hosts), version: Some(version), previous, warning: None })
 }
 
 fn fresh() -> (Arc<str>, i64) {
@@ -276,7 +291,7 @@ impl SecretStore for SealedStore {
     }
 
     fn read_now(&self, name: &str) -> Option<Result<Stored, StoreError>> {
-        Some(self.path(name).and_then(|path| self.unseal(name, &path)).map(stored))
+        Some(self.path(name).and_then(|path| self.unseal(name, &path)).and_then(|envelope| stored(name, envelope)))
     }
 
     fn revision(&self, name: &str) -> u64 {
@@ -285,6 +300,10 @@ impl SecretStore for SealedStore {
 
     fn advice(&self, name: &str, bind: &str) -> String {
         format!("run `claviger secret set {name} {bind}`")
+    }
+
+    fn sealed(&self) -> Option<&SealedStore> {
+        Some(self)
     }
 }
 

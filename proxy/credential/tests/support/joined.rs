@@ -52,6 +52,11 @@ impl Joined {
             clock: Arc::new(SystemClock),
             events: Arc::new(Nowhere),
             tokens: Arc::new(claviger_contract::NoIssuer),
+            renewer: Arc::new(claviger_credential::InProcess::new(
+                Arc::new(Nowhere),
+                Arc::new(SystemClock),
+                runtime.clone(),
+            )),
             runtime,
             teams: Vec::new(),
         };

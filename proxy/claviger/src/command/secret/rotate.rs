@@ -38,13 +38,13 @@ pub(super) fn rotate(place: &Place, name: &str, args: &RotateArgs) -> Result<(),
             "finished the rotation of `{name}`: version {} stays, {dropped} is dropped",
             entry.version
         ));
-        take_up(place, name, Change::Finished);
+        take_up(&place.socket, &place.store_name, name, Change::Finished);
         return Ok(());
     }
     if args.abort {
         let (entry, dropped) = place.store.take_back(name).map_err(explained)?;
         console::out(&format!("`{name}` is as before: version {} is in force, {dropped} is dropped", entry.version));
-        take_up(place, name, Change::TakenBack);
+        take_up(&place.socket, &place.store_name, name, Change::TakenBack);
         return Ok(());
     }
     let before = place.store.entry(name).map_err(explained)?;
@@ -59,7 +59,7 @@ pub(super) fn rotate(place: &Place, name: &str, args: &RotateArgs) -> Result<(),
     let how = Rotate { expected: Some(before.version), proven: probed == Probed::Taken, at_once: args.at_once };
     let entry = place.store.rotate(name, value, &how).map_err(explained)?;
     say(name, &entry);
-    take_up(place, name, Change::Rotated);
+    take_up(&place.socket, &place.store_name, name, Change::Rotated);
     Ok(())
 }
 

@@ -12,9 +12,13 @@ use crate::error::SourceError;
 use crate::store::field::SecretText;
 
 /// The largest answer of a token endpoint, in bytes.
-pub(super) const ANSWER_MAX: usize = 64 * 1024;
+pub(in crate::source) const ANSWER_MAX: usize = 64 * 1024;
 /// The longest token that is taken, in bytes: what servers take as a header.
 const TOKEN_MAX: usize = 16 * 1024;
+/// What RFC 8693 §3 calls an access token, of whatever form.
+pub(super) const TOKEN_TYPE_ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// What RFC 8693 §3 calls a JWT.
+pub(super) const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// For tokens whose endpoint does not say how long they last; RFC 6749 only recommends that it does.
 const LIFETIME_UNSAID: Duration = Duration::from_secs(300);
 /// A year; what claims to last longer is taken as this long.
@@ -22,13 +26,13 @@ const LIFETIME_MAX: Duration = Duration::from_secs(31_536_000);
 
 /// An access token.
 #[derive(Debug)]
-pub(super) struct Token {
-    pub(super) value: Secret,
+pub(in crate::source) struct Token {
+    pub(in crate::source) value: Secret,
     /// Milliseconds since the Unix epoch, by `expires_in` from when it was asked for.
-    pub(super) expires_at_ms: i64,
+    pub(in crate::source) expires_at_ms: i64,
     /// The refresh token that came with it.
     #[allow(dead_code, reason = "for the grant that rotates it")]
-    pub(super) refresh_token: Option<Secret>,
+    pub(in crate::source) refresh_token: Option<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,7 @@ struct Success {
     token_type: String,
     expires_in: Option<serde_json::Number>,
     refresh_token: Option<SecretText>,
+    issued_token_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -55,16 +60,65 @@ const ERRORS: &[&str] = &[
     "invalid_scope",
     "invalid_target",
     "access_denied",
+    "authorization_pending",
+    "expired_token",
     "server_error",
     "temporarily_unavailable",
     "slow_down",
     "too_many_requests",
+    "unsupported_token_type",
+    "unsupported_response_type",
+    "invalid_token",
+    "insufficient_scope",
+    "interaction_required",
+    "login_required",
+    "consent_required",
     "invalid_dpop_proof",
     "use_dpop_nonce",
 ];
 
 /// Reads an answer; `endpoint` is named in errors.
-pub(super) fn read(endpoint: &str, response: &OutboundResponse, asked_at_ms: i64) -> Result<Token, SourceError> {
+pub(in crate::source) fn read(
+    endpoint: &str,
+    response: &OutboundResponse,
+    asked_at_ms: i64,
+) -> Result<Token, SourceError> {
+    read_as(endpoint, response, asked_at_ms, is_bearer)
+}
+
+/// Reads the answer to a token exchange (RFC 8693 §2.2.1): of the type that was requested, or if none was, of one that can
+/// be injected.
+pub(super) fn read_exchanged(
+    endpoint: &str,
+    response: &OutboundResponse,
+    asked_at_ms: i64,
+    requested: Option<&str>,
+) -> Result<Token, SourceError> {
+    read_as(endpoint, response, asked_at_ms, |success| {
+        let issued = success.issued_token_type.as_deref().ok_or("it has no `issued_token_type`")?;
+        match requested {
+            Some(requested) if issued != requested => Err("its `issued_token_type` is not the one that was requested"),
+            None if issued != TOKEN_TYPE_ACCESS && issued != TOKEN_TYPE_JWT => {
+                Err("its `issued_token_type` is neither an access token nor a JWT")
+            }
+            // `N_A`: a token that is none for accessing resources by itself, and was asked for.
+            Some(_) if issued != TOKEN_TYPE_ACCESS && success.token_type.eq_ignore_ascii_case("N_A") => Ok(()),
+            Some(_) | None => is_bearer(success),
+        }
+    })
+}
+
+fn is_bearer(success: &Success) -> Result<(), &'static str> {
+    let is_bearer = success.token_type.eq_ignore_ascii_case("bearer");
+    is_bearer.then_some(()).ok_or("its `token_type` is not `Bearer`")
+}
+
+fn read_as(
+    endpoint: &str,
+    response: &OutboundResponse,
+    asked_at_ms: i64,
+    check: impl FnOnce(&Success) -> Result<(), &'static str>,
+) -> Result<Token, SourceError> {
     let unusable = |why| SourceError::Answer { endpoint: endpoint.to_owned(), why };
     #[allow(clippy::disallowed_methods, reason = "the answer is parsed; only the token leaves, as a Secret")]
     let body = response.body.expose();
@@ -72,12 +126,7 @@ pub(super) fn read(endpoint: &str, response: &OutboundResponse, asked_at_ms: i64
         return Err(unusable("it is a redirect, and redirects are not followed"));
     }
     if response.status != StatusCode::OK {
-        return Err(SourceError::Refused {
-            endpoint: endpoint.to_owned(),
-            status: response.status.as_u16(),
-            code: error_code(body),
-            retry_after: retry_after(response),
-        });
+        return Err(refused(endpoint, response));
     }
     if body.len() > ANSWER_MAX {
         return Err(unusable("it has more than 65536 bytes"));
@@ -87,9 +136,7 @@ pub(super) fn read(endpoint: &str, response: &OutboundResponse, asked_at_ms: i64
         Some(_) => unusable("it is an error with the status 200"),
         None => unusable("it is not a JSON object with `access_token`, `token_type` and a number `expires_in`"),
     })?;
-    if !success.token_type.eq_ignore_ascii_case("bearer") {
-        return Err(unusable("its `token_type` is not `Bearer`"));
-    }
+    check(&success).map_err(unusable)?;
     let token = success.access_token.0;
     if token.is_empty() || token.len() > TOKEN_MAX {
         return Err(unusable("its `access_token` is empty or has more than 16384 bytes"));
@@ -111,10 +158,22 @@ pub(super) fn read(endpoint: &str, response: &OutboundResponse, asked_at_ms: i64
     })
 }
 
+/// An answer that is an error: what of it may be shown.
+pub(super) fn refused(endpoint: &str, response: &OutboundResponse) -> SourceError {
+    let (status, code) = (response.status.as_u16(), code(response));
+    SourceError::Refused { endpoint: endpoint.to_owned(), status, code, retry_after: retry_after(response) }
+}
+
 /// Some servers send a fraction.
 fn lifetime(seconds: &serde_json::Number) -> Option<Duration> {
     let seconds = seconds.as_f64().filter(|seconds| *seconds > 0.0)?;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(LIFETIME_MAX).min(LIFETIME_MAX))
+}
+
+/// The error code of an answer, if it is a known one.
+pub(super) fn code(response: &OutboundResponse) -> Option<&'static str> {
+    #[allow(clippy::disallowed_methods, reason = "the answer is parsed; a code that this file knows leaves")]
+    error_code(response.body.expose())
 }
 
 fn error_code(body: &[u8]) -> Option<&'static str> {

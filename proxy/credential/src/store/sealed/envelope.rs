@@ -3,7 +3,7 @@
 //! ```text
 //! claviger-sealed/1\n
 //! {"name":…,"hosts":[…],"owner":…,"version":…,"created":…,"proven":…,"length":…,
-//!  "previous":{"version":…,"created":…,"length":…}}\n
+//!  "previous":{"version":…,"created":…,"length":…},"grant":{…}}\n
 //! <the value><the previous value>
 //! ```
 //!
@@ -19,7 +19,7 @@ use claviger_contract::Secret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{FormerVersion, SealedEntry};
+use super::{FormerVersion, GrantNote, SealedEntry};
 use crate::binding::BoundHost;
 use crate::error::StoreError;
 
@@ -35,6 +35,8 @@ pub(super) struct Metadata {
     pub(super) created: i64,
     /// A probe showed that upstream takes the value.
     pub(super) proven: bool,
+    /// The value is what a login was granted.
+    pub(super) grant: Option<GrantNote>,
 }
 
 /// The value before the rotation that is open.
@@ -68,6 +70,8 @@ struct Written {
     length: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<WrittenPrevious>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantNote>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,7 +85,7 @@ struct WrittenPrevious {
 
 impl Envelope {
     pub(super) fn entry(&self) -> SealedEntry {
-        let Metadata { name, hosts, owner, version, created, proven } = &self.metadata;
+        let Metadata { name, hosts, owner, version, created, proven, grant } = &self.metadata;
         SealedEntry {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -93,6 +97,7 @@ impl Envelope {
                 .previous
                 .as_ref()
                 .map(|previous| FormerVersion { version: previous.version.clone(), created: previous.created }),
+            grant: grant.clone(),
         }
     }
 
@@ -116,7 +121,7 @@ impl Envelope {
     }
 
     fn written(&self) -> Written {
-        let Metadata { name, hosts, owner, version, created, proven } = &self.metadata;
+        let Metadata { name, hosts, owner, version, created, proven, grant } = &self.metadata;
         let previous = self.previous.as_ref().map(|previous| WrittenPrevious {
             version: previous.version.to_string(),
             created: previous.created,
@@ -131,6 +136,7 @@ impl Envelope {
             proven: *proven,
             length: self.value.len(),
             previous,
+            grant: grant.clone(),
         }
     }
 
@@ -174,6 +180,7 @@ impl Envelope {
             version: written.version.into(),
             created: written.created,
             proven: written.proven,
+            grant: written.grant,
         };
         Some(Self { metadata, value: Secret::new(value.to_vec()), previous })
     }

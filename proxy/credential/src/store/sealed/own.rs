@@ -8,6 +8,7 @@ use claviger_contract::Secret;
 use super::envelope::{Envelope, Metadata};
 use super::{EXTENSION, SealedStore, check_name, fresh};
 use crate::error::StoreError;
+use crate::os;
 
 impl SealedStore {
     /// One of Claviger's own keys; `None` if it was never made.
@@ -22,13 +23,36 @@ impl SealedStore {
 
     /// Seals one of Claviger's own keys.
     pub fn set_own(&self, name: &str, value: Secret) -> Result<(), StoreError> {
+        self.change_own(name, |_| Ok(Some(value)))
+    }
+
+    /// Reads one of Claviger's own keys, changes and seals it while no other process does. `None` from the change leaves
+    /// everything as it is.
+    pub fn change_own<E: From<StoreError>>(
+        &self,
+        name: &str,
+        change: impl FnOnce(Option<Secret>) -> Result<Option<Secret>, E>,
+    ) -> Result<(), E> {
         let path = self.own_path(name)?;
         let _lock = self.lock()?;
+        let Some(value) = change(self.own(name)?)? else { return Ok(()) };
         let (version, created) = fresh();
-        let metadata =
-            Metadata { name: own_name(name), hosts: Vec::new(), owner: None, version, created, proven: false };
+        let metadata = Metadata {
+            name: own_name(name),
+            hosts: Vec::new(),
+            owner: None,
+            version,
+            created,
+            proven: false,
+            grant: None,
+        };
         self.write(&path, Envelope { metadata, value, previous: None })?;
         Ok(())
+    }
+
+    /// Changes when one of Claviger's own keys is sealed anew, by whichever process.
+    pub fn own_revision(&self, name: &str) -> u64 {
+        self.own_path(name).map_or(0, |path| os::revision(&path))
     }
 
     fn own_path(&self, name: &str) -> Result<PathBuf, StoreError> {

@@ -32,6 +32,9 @@ impl SealedStore {
     pub fn rotate(&self, name: &str, value: Secret, how: &Rotate) -> Result<SealedEntry, StoreError> {
         check_length(name, value.len())?;
         self.change(name, how.expected.as_deref(), |old| {
+            if old.metadata.grant.is_some() {
+                return Err(StoreError::IsGrant(name.to_owned()));
+            }
             if let Some(previous) = old.previous.as_ref().filter(|_| !how.at_once) {
                 let (name, version) = (name.to_owned(), previous.version.clone());
                 return Err(StoreError::RotationOpen { name, version });
@@ -81,7 +84,7 @@ impl SealedStore {
     }
 
     /// Reads, changes and replaces one file, with nobody between.
-    fn change(
+    pub(super) fn change(
         &self,
         name: &str,
         expected: Option<&str>,
@@ -101,7 +104,7 @@ impl SealedStore {
 }
 
 /// In a time that says nothing of where they differ.
-pub(super) fn same(one: &Secret, other: &Secret) -> bool {
+pub(crate) fn same(one: &Secret, other: &Secret) -> bool {
     #[allow(clippy::disallowed_methods, reason = "two values are compared")]
     let (one, other) = (one.expose(), other.expose());
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
