@@ -56,6 +56,7 @@ impl From<Over> for BodyError {
         match over {
             Over::Revoked => Self::Revoked,
             Over::Suspended(_) => Self::Suspended,
+            Over::Silent(_) => Self::Idle,
         }
     }
 }
@@ -276,6 +277,9 @@ impl Passing {
             }
             if let Err(over) = self.ending.still_allowed(cx.waker()) {
                 return Poll::Ready(Some(Err(over)));
+            }
+            if let Some(lent) = &mut self.lent {
+                lent.drive(cx);
             }
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => self.take(frame),

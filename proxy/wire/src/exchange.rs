@@ -4,17 +4,21 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::refusal::Refusal;
+use crate::body::Sent;
+use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
 use crate::watch::{Over, Watch};
 
 /// A body that waits is polled at least this often by its own timer; one that was not is stalled.
 const UNWATCHED: Duration = Duration::from_secs(3);
+
+/// A wait that may be as long as this needs no timer of its own: exchanges are looked at once a second.
+const COARSE: Duration = Duration::from_secs(10);
 
 /// How long the body of a suspended exchange has to say so in its own stream; one whose client does not read is cut.
 const LAST_WORD: Duration = Duration::from_millis(50);
@@ -28,10 +32,10 @@ pub(crate) struct Exchange {
     watch: RefCell<Watch>,
     /// Why it is not allowed any more, once that is known.
     over: RefCell<Option<Over>>,
-    /// Whoever waits for the answer's head is told that it is over, …
-    ended: Notify,
-    /// … and so is the body, which hyper polls.
-    body: RefCell<Option<Waker>>,
+    /// While upstream's head is waited for, how long that may take.
+    awaits: RefCell<Option<Awaits>>,
+    /// Whoever waits for the answer's head, or polls its body: told when it is over.
+    waker: RefCell<Option<Waker>>,
     /// Ends the client's connection, which is the only way to end what nobody polls.
     kill: Rc<Notify>,
     /// Where it stands among the core's, to be given free when it ends.
@@ -75,8 +79,8 @@ impl Exchange {
             polled: Cell::new(None),
             watch: RefCell::new(watch),
             over: RefCell::default(),
-            ended: Notify::new(),
-            body: RefCell::default(),
+            awaits: RefCell::default(),
+            waker: RefCell::default(),
             kill,
             place,
             places: places.clone(),
@@ -109,35 +113,102 @@ impl Exchange {
         self.over.borrow().clone()
     }
 
-    /// Where the body is polled, to be woken when it is over.
+    /// Where it is polled, to be woken when it is over.
     pub(crate) fn waits(&self, waker: &Waker) {
-        let mut body = self.body.borrow_mut();
-        if !body.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *body = Some(waker.clone());
+        let mut known = self.waker.borrow_mut();
+        match known.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *known = Some(waker.clone()),
         }
     }
 
-    /// Does its part of the exchange, unless that is or becomes over; dropped in the middle, nothing more is sent.
-    pub(crate) async fn while_allowed<T>(
+    /// Waits for the head of an answer, unless that is or becomes over; dropped in the middle, nothing more is sent. It may
+    /// take `limit` from when the request's body moved last.
+    pub(crate) async fn answer<T>(
         &self,
         core: &Core,
-        part: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
+        limit: Duration,
+        sent: &Rc<Sent>,
+        mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     ) -> Result<T, Refusal> {
-        // Made before the look, so that no end between the two is missed.
-        let ended = self.ended.notified();
         self.still_allowed(core).map_err(|over| over.refusal())?;
-        tokio::select! {
-            done = part => done,
-            () = ended => Err(self.over().unwrap_or(Over::Revoked).refusal()),
+        if limit < COARSE {
+            return while_moving(self.unless_over(work.as_mut()), limit, sent).await;
+        }
+        *self.awaits.borrow_mut() =
+            Some(Awaits { limit, sent: sent.clone(), bytes: sent.bytes.get(), since: self.begun });
+        let done = self.unless_over(work.as_mut()).await;
+        *self.awaits.borrow_mut() = None;
+        done
+    }
+
+    async fn unless_over<T>(&self, mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>) -> Result<T, Refusal> {
+        std::future::poll_fn(|cx| {
+            if let Some(over) = &*self.over.borrow() {
+                return Poll::Ready(Err(over.refusal()));
+            }
+            self.waits(cx.waker());
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Ends a wait that takes too long.
+    fn look_at_wait(&self, now: Instant) {
+        let silent = self.awaits.borrow_mut().as_mut().and_then(|awaits| awaits.silent(now));
+        if let Some(limit) = silent {
+            self.over.borrow_mut().get_or_insert(Over::Silent(limit));
+            self.end();
         }
     }
 
     fn end(&self) {
-        self.ended.notify_waiters();
-        if let Some(waker) = self.body.borrow_mut().take() {
+        if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
+}
+
+/// A wait for the head of an answer.
+struct Awaits {
+    limit: Duration,
+    sent: Rc<Sent>,
+    /// How much of the request's body had gone when that was looked at last, and when it was seen to move.
+    bytes: u64,
+    since: Instant,
+}
+
+impl Awaits {
+    /// The limit, if it is over.
+    fn silent(&mut self, now: Instant) -> Option<Duration> {
+        let bytes = self.sent.bytes.get();
+        if bytes != self.bytes {
+            (self.bytes, self.since) = (bytes, now);
+        }
+        (now.saturating_duration_since(self.since) >= self.limit).then_some(self.limit)
+    }
+}
+
+/// Waits for the head of an answer, as long as the request's body still moves; exact to the millisecond.
+pub(crate) async fn while_moving<T>(
+    work: impl Future<Output = Result<T, Refusal>>,
+    limit: Duration,
+    sent: &Sent,
+) -> Result<T, Refusal> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let before = sent.bytes.get();
+        match tokio::time::timeout(limit, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) if sent.bytes.get() != before => {}
+            Err(_) => return Err(silent(limit)),
+        }
+    }
+}
+
+/// What a client is told whose upstream does not answer.
+pub(crate) fn silent(limit: Duration) -> Refusal {
+    Refusal::new(RefusalCode::UpstreamTimeout, format!("no answer within {limit:?}"))
 }
 
 impl Exchanges {
@@ -145,6 +216,7 @@ impl Exchanges {
     pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
         let now = Instant::now();
         for exchange in self.live() {
+            exchange.look_at_wait(now);
             let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
             let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.

@@ -108,7 +108,7 @@ async fn pass(
     let (pool, limits) = (&connection.core.pool, &generation.limits);
     // Pinned where it is made: a future that is handed on by value is copied each time, and has room kept for every copy.
     let sending = std::pin::pin!(pool.send(service, limits, injected, streaming, &sent));
-    let mut answered = match ending.while_allowed(sending).await {
+    let mut answered = match ending.answer_of(service.response_timeout, sending).await {
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
     };
@@ -122,7 +122,7 @@ async fn pass(
         ending.finished.served_version = Some(fresh.stamp().version.clone());
         // Boxed, as all that is rare: every request would keep room for it.
         let mut replaying = Box::pin(replay.run(connection, generation, service, answered, fresh, &sent));
-        answered = match ending.while_allowed(replaying.as_mut()).await {
+        answered = match ending.answer_of(service.response_timeout, replaying.as_mut()).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };

@@ -16,6 +16,7 @@ use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode};
 
 use crate::body::Sent;
+use crate::exchange::while_moving;
 use crate::generation::Service;
 use crate::resolve::Resolver;
 use crate::settings::{Check, Limits};
@@ -85,7 +86,9 @@ async fn ask(
     head.headers.extend(check.headers.clone());
     let injected = inject(grant, Some(lease), &service.plan, head, None).map_err(|error| undecided(&error))?;
     let pool = Pool::new(Resolver::new());
-    let answered = pool.send(service, &Limits::default(), injected, None, &std::rc::Rc::new(Sent::default())).await;
+    let (limits, sent) = (Limits::default(), std::rc::Rc::new(Sent::default()));
+    let sending = pool.send(service, &limits, injected, None, &sent);
+    let answered = while_moving(sending, service.response_timeout, &sent).await;
     answered.map(|answered| answered.response.status()).map_err(|refusal| undecided(&refusal.detail))
 }
 

@@ -15,8 +15,8 @@ use claviger_contract::event::RequestId;
 use claviger_contract::{Clock, EventSink};
 use claviger_ledger::{CoreLedger, Ledger};
 use claviger_policy::SpiffeId;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::exchange::Exchanges;
 use crate::generation::Generation;
@@ -139,12 +139,13 @@ impl Server {
                 refused: env.refused.clone(),
                 drain: draining.clone(),
             };
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Core)?;
+            let (made, making) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
-                .spawn(move || run_core(&runtime, seed, inbox))
+                .spawn(move || run_core(seed, inbox, &made))
                 .map_err(StartError::Core)?;
+            // It makes its runtime itself, for that never leaves its thread.
+            making.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into())).map_err(StartError::Core)?;
             cores.push(CoreHandle { commands, thread });
         }
         let server =
@@ -389,22 +390,33 @@ impl Drop for CountedConnection {
     }
 }
 
-fn run_core(runtime: &tokio::runtime::Runtime, seed: Seed, mut inbox: mpsc::UnboundedReceiver<Listen>) {
-    let local = LocalSet::new();
+fn run_core(
+    seed: Seed,
+    mut inbox: mpsc::UnboundedReceiver<Listen>,
+    made: &std::sync::mpsc::SyncSender<std::io::Result<()>>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    // Whoever starts the core waits for this.
+    let (runtime, told) = match runtime {
+        Ok(runtime) => (runtime, made.send(Ok(()))),
+        Err(error) => return drop(made.send(Err(error))),
+    };
+    drop(told);
     let core = Core::new(seed);
     let (tending, accepting) = (core.clone(), core.clone());
-    runtime.block_on(local.run_until(async move {
-        // On the local set, so that both go on while the core drains.
+    runtime.block_on(async move {
+        // Tasks of their own, so that both go on while the core drains.
         tokio::task::spawn_local(sweep(tending.clone()));
         tokio::task::spawn_local(suspend(tending));
         while let Some(Listen { name, socket, closed }) = inbox.recv().await {
             tokio::task::spawn_local(listener::accept(accepting.clone(), name, socket, closed));
         }
-    }));
-    // The server is draining: what is still open may end, but not for ever.
+    });
+    // The server is draining: what is still open may end, but not for ever. Upstream connections end with their pool,
+    // which nobody asks any more.
     let timeout = core.generation().limits.drain_timeout;
     runtime.block_on(async {
-        let _ = tokio::time::timeout(timeout, core.idle(local)).await;
+        let _ = tokio::time::timeout(timeout, core.quiet()).await;
     });
 }
 
@@ -431,12 +443,7 @@ async fn suspend(core: Rc<Core>) {
 }
 
 impl Core {
-    /// Runs the remaining tasks until no client connection is left.
-    async fn idle(&self, local: LocalSet) {
-        // Upstream connections end with their pool, which nobody asks any more.
-        local.run_until(self.quiet()).await;
-    }
-
+    /// Resolves when no client connection is left.
     async fn quiet(&self) {
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         while self.open_connections.get() > 0 {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use claviger_contract::Attested;
 use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, TraceId, Verdict};
@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Response};
 
 use crate::body::{AnswerBody, BodyError, Sent};
 use crate::connection::Connection;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, while_moving};
 use crate::generation::Generation;
 use crate::refusal::{self, Challenge, Refusal, RefusalCode};
 use crate::relay::Refused;
@@ -388,14 +388,15 @@ impl Ending {
         self.exchange.as_ref().is_none_or(|exchange| exchange.still_allowed(&self.core).is_ok())
     }
 
-    /// Does a part of the exchange, unless it is or becomes over.
-    pub(crate) async fn while_allowed<T>(
+    /// Waits for the head of an answer, unless the exchange is or becomes over, or upstream says nothing for `limit`.
+    pub(crate) async fn answer_of<T>(
         &self,
-        part: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
+        limit: Duration,
+        sending: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     ) -> Result<T, Refusal> {
         match &self.exchange {
-            Some(exchange) => exchange.while_allowed(&self.core, part).await,
-            None => part.await,
+            Some(exchange) => exchange.answer(&self.core, limit, &self.sent, sending).await,
+            None => while_moving(sending, limit, &self.sent).await,
         }
     }
 }

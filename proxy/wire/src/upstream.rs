@@ -1,11 +1,15 @@
 //! Upstream connections: pooled per data core, verified as the grant's host, never shared across
 //! transports. [`Injected`] is the only thing that can be sent.
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever uses it drives it, so that nothing is handed from one task to
+//! another on the way of a request. An idle one is looked at when it is taken, and once a second.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use claviger_credential::{Injected, Lease};
@@ -32,6 +36,9 @@ const STREAMS_MAX: usize = 100;
 /// What an upstream may send ahead of its reader, in bytes.
 const STREAM_WINDOW: u32 = 262_144;
 
+/// How long the end of an idle connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Room for every stream's window.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 
@@ -50,10 +57,63 @@ struct Key {
 
 #[derive(Default)]
 struct Host {
-    idle: Vec<(http1::SendRequest<SentBody>, Instant)>,
+    idle: Vec<(Wire, Instant)>,
     shared: Vec<Shared>,
     /// Lent and idle h1 connections, and the shared one.
     open: usize,
+}
+
+/// An HTTP/1.1 connection, driven by whoever holds it.
+struct Wire {
+    sender: http1::SendRequest<SentBody>,
+    /// Reads and writes; `None` once the connection has ended.
+    driver: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    slot: Slot,
+}
+
+impl Wire {
+    /// Does what can be done now; `cx` is woken when more can be.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            // How it ended shows in the request that used it.
+            self.driver = None;
+        }
+    }
+
+    /// Whether it may take another request, as far as is known after it was driven.
+    fn is_ready(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<SentBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        std::future::poll_fn(|cx| {
+            if let Some(driver) = &mut self.driver
+                && driver.as_mut().poll(cx).is_ready()
+            {
+                // What was not sent comes back with it.
+                self.driver = None;
+            }
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Ends it as the protocols want it: TLS says goodbye.
+    fn close(self) {
+        let Self { sender, driver, slot } = self;
+        drop(sender);
+        let Some(driver) = driver else { return };
+        tokio::task::spawn_local(async move {
+            let _slot = slot;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, driver).await;
+        });
+    }
 }
 
 /// An h2 connection, and how many requests are on it.
@@ -81,7 +141,7 @@ pub(crate) struct Answered {
 pub(crate) struct Lent {
     pool: Rc<Pool>,
     key: Key,
-    sender: Option<http1::SendRequest<SentBody>>,
+    wire: Option<Wire>,
     /// A connection whose request is still being written serves nobody else.
     sent: Rc<Sent>,
     /// A place on a shared connection.
@@ -91,14 +151,21 @@ pub(crate) struct Lent {
 impl Lent {
     /// The answer was read to its end: the connection may serve the next request.
     pub(crate) fn give_back(mut self) {
-        if let Some(sender) = self.sender.take()
-            && !sender.is_closed()
+        if let Some(wire) = self.wire.take()
+            && !wire.sender.is_closed()
             && self.sent.ended.get()
         {
             let mut hosts = self.pool.hosts.borrow_mut();
             if let Some(host) = hosts.get_mut(&self.key) {
-                host.idle.push((sender, Instant::now()));
+                host.idle.push((wire, Instant::now()));
             }
+        }
+    }
+
+    /// Moves what can be moved now: to be called before the answer's body is asked for more.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(wire) = &mut self.wire {
+            wire.drive(cx);
         }
     }
 }
@@ -111,7 +178,8 @@ impl Pool {
     /// Sends one request, over an idle connection if one still lives.
     ///
     /// A connection that closed before any byte of the request was written is replaced: hyper gives
-    /// such a request back untouched. Nothing else is ever sent twice from here.
+    /// such a request back untouched. Nothing else is ever sent twice from here. How long the answer may take is for the
+    /// caller to say.
     pub(crate) async fn send(
         self: &Rc<Self>,
         service: &Service,
@@ -128,32 +196,29 @@ impl Pool {
         };
         let key = Key { transport: service.transport.id, authority: grant.target().authority().clone() };
         let mut request = Request::from_parts(parts, body);
-        let (response, lent) = {
-            let work = std::pin::pin!(async {
-                loop {
-                    let (mut connection, reused) = match self.take(&key).await {
-                        Some(connection) => (connection, true),
-                        // Boxed: most requests find a connection, and keep no room for the way to one.
-                        None => (Box::pin(self.connect(&key, service, limits)).await?, false),
-                    };
-                    connection.shape(&mut request, &grant);
-                    match connection.send(request).await {
-                        Ok(response) => return Ok((response, connection.lend(self, key, sent))),
-                        Err(mut error) => match error.take_message().filter(|_| reused) {
-                            Some(unsent) => request = unsent,
-                            None => return Err(broken(&error.into_error())),
-                        },
-                    }
+        loop {
+            let (mut connection, reused) = match std::future::poll_fn(|cx| Poll::Ready(self.take(&key, cx))).await {
+                Some(connection) => (connection, true),
+                // Boxed: most requests find a connection, and keep no room for the way to one.
+                None => (Box::pin(self.connect(&key, service, limits)).await?, false),
+            };
+            connection.shape(&mut request, &grant);
+            match connection.send(request).await {
+                Ok(response) => {
+                    let lent = connection.lend(self, key, sent);
+                    return Ok(Answered { response, grant, lease, lent });
                 }
-            });
-            while_moving(work, service.response_timeout, sent).await?
-        };
-        Ok(Answered { response, grant, lease, lent })
+                Err(mut error) => match error.take_message().filter(|_| reused) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(broken(&error.into_error())),
+                },
+            }
+        }
     }
 
-    async fn take(&self, key: &Key) -> Option<Connection> {
+    fn take(&self, key: &Key, cx: &mut Context<'_>) -> Option<Connection> {
         loop {
-            let candidate = {
+            let mut candidate = {
                 let mut hosts = self.hosts.borrow_mut();
                 let host = hosts.get_mut(key)?;
                 host.shared.retain(|shared| !shared.sender.is_closed());
@@ -162,13 +227,10 @@ impl Pool {
                 }
                 host.idle.pop()?.0
             };
-            // The connection's task may still be ending the last exchange, which takes a turn. Longer
-            // than that nobody waits for what another request left behind.
-            for _ in 0..3 {
-                if candidate.is_ready() {
-                    return Some(Connection::Http1(candidate));
-                }
-                tokio::task::yield_now().await;
+            // Ends the last exchange, and sees whether upstream has closed meanwhile.
+            candidate.drive(cx);
+            if candidate.is_ready() {
+                return Some(Connection::Http1(candidate));
             }
         }
     }
@@ -182,7 +244,7 @@ impl Pool {
                 return Err(Refusal::new(RefusalCode::Overloaded, detail));
             }
             host.open += 1;
-            Slot { pool: self.clone(), key: key.clone() }
+            Slot { pool: Rc::downgrade(self), key: key.clone() }
         };
         let transport = &service.transport;
         let work = self.handshake(key, transport, limits, slot);
@@ -232,12 +294,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
-        tokio::task::spawn_local(async move {
-            let _slot = slot;
-            // How it ended shows in the request that used it.
-            let _ = connection.await;
-        });
-        Ok(Connection::Http1(sender))
+        Ok(Connection::Http1(Wire { sender, driver: Some(Box::pin(connection)), slot }))
     }
 
     async fn http2<I>(self: &Rc<Self>, key: &Key, stream: I, slot: Slot) -> Result<Connection, Refusal>
@@ -270,33 +327,48 @@ impl Pool {
     /// Closes what has been idle for too long, and forgets hosts without connections.
     pub(crate) fn sweep(&self, limits: &Limits) {
         let now = Instant::now();
-        self.hosts.borrow_mut().retain(|_, host| {
-            host.idle
-                .retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < limits.pool_idle_timeout);
+        let mut cx = Context::from_waker(Waker::noop());
+        // Put aside: what is dropped counts itself out of the pool.
+        let mut over: Vec<Wire> = Vec::new();
+        for host in self.hosts.borrow_mut().values_mut() {
+            host.idle.iter_mut().for_each(|(wire, _)| wire.drive(&mut cx));
             let surplus = host.idle.len().saturating_sub(limits.pool_idle_max);
-            host.idle.drain(..surplus);
+            let expired = |since: Instant| now.duration_since(since) >= limits.pool_idle_timeout;
+            let mut place = 0;
+            over.extend(
+                host.idle
+                    .extract_if(.., |(wire, since)| {
+                        place += 1;
+                        place <= surplus || !wire.is_ready() || expired(*since)
+                    })
+                    .map(|(wire, _)| wire),
+            );
             host.shared.retain(|shared| !shared.sender.is_closed());
-            host.open > 0
-        });
+        }
+        over.into_iter().for_each(Wire::close);
+        self.hosts.borrow_mut().retain(|_, host| host.open > 0);
     }
 }
 
-/// Counts one open connection for as long as its task lives.
+/// Counts one open connection for as long as it lives.
 struct Slot {
-    pool: Rc<Pool>,
+    /// Idle connections belong to the pool themselves.
+    pool: Weak<Pool>,
     key: Key,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(host) = self.pool.hosts.borrow_mut().get_mut(&self.key) {
+        if let Some(pool) = self.pool.upgrade()
+            && let Some(host) = pool.hosts.borrow_mut().get_mut(&self.key)
+        {
             host.open = host.open.saturating_sub(1);
         }
     }
 }
 
 enum Connection {
-    Http1(http1::SendRequest<SentBody>),
+    Http1(Wire),
     Http2(http2::SendRequest<SentBody>, Rc<()>),
 }
 
@@ -334,33 +406,17 @@ impl Connection {
         request: Request<SentBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http1(wire) => wire.send(request).await,
             Self::Http2(sender, _) => sender.try_send_request(request).await,
         }
     }
 
     fn lend(self, pool: &Rc<Pool>, key: Key, sent: &Rc<Sent>) -> Lent {
-        let (sender, stream) = match self {
-            Self::Http1(sender) => (Some(sender), None),
+        let (wire, stream) = match self {
+            Self::Http1(wire) => (Some(wire), None),
             Self::Http2(_, stream) => (None, Some(stream)),
         };
-        Lent { pool: pool.clone(), key, sender, sent: sent.clone(), _stream: stream }
-    }
-}
-
-/// Waits for the head of the answer, as long as the request's body still moves.
-async fn while_moving<T>(
-    mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
-    limit: Duration,
-    sent: &Sent,
-) -> Result<T, Refusal> {
-    loop {
-        let before = sent.bytes.get();
-        match tokio::time::timeout(limit, work.as_mut()).await {
-            Ok(done) => return done,
-            Err(_) if sent.bytes.get() != before => {}
-            Err(_) => return Err(Refusal::new(RefusalCode::UpstreamTimeout, format!("no answer within {limit:?}"))),
-        }
+        Lent { pool: pool.clone(), key, wire, sent: sent.clone(), _stream: stream }
     }
 }
 

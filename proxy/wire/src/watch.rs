@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_contract::{Attested, Suspension};
 use claviger_identity::Chain;
@@ -9,6 +10,7 @@ use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant,
 use http::Method;
 
 use crate::connection::Connection;
+use crate::exchange::silent;
 use crate::generation::Generation;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
@@ -21,6 +23,8 @@ pub(crate) enum Over {
     Revoked,
     /// An operator stopped what it uses.
     Suspended(Arc<Suspension>),
+    /// Upstream did not answer for so long.
+    Silent(Duration),
 }
 
 impl Over {
@@ -28,6 +32,7 @@ impl Over {
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Suspended(suspension) => Refusal::new(RefusalCode::Suspended, suspension.to_string()),
+            Self::Silent(limit) => silent(*limit),
             Self::Revoked => {
                 let detail = "the rule, the proof or the configuration changed before the request could be sent";
                 Refusal::because(RefusalCode::Denied, "no_longer_allowed", detail)
@@ -39,6 +44,7 @@ impl Over {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Suspended(_) => RefusalCode::Suspended.as_str(),
+            Self::Silent(_) => RefusalCode::UpstreamTimeout.as_str(),
             Self::Revoked => "revoked",
         }
     }
