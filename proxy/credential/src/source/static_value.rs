@@ -23,11 +23,9 @@ struct StaticSource {
 #[async_trait]
 impl Source for StaticSource {
     async fn mint(&self, _: Mint<'_>) -> Result<Minted, SourceError> {
-        let mut read = Vec::with_capacity(self.fields.len());
-        for (name, handle) in &self.fields {
-            read.push((name.clone(), handle.read().await?));
-        }
-        Ok(join(read))
+        let handles: Vec<&SecretHandle> = self.fields.iter().map(|(_, handle)| handle).collect();
+        let read = SecretHandle::read_all(&handles).await?;
+        Ok(join(self.fields.iter().map(|(name, _)| name.clone()).zip(read).collect()))
     }
 
     /// Reading once more yields the same; a value that was rotated is noticed by its revision.
@@ -153,11 +151,11 @@ fn make(
         match handle.read_now() {
             Some(Ok(stored)) => {
                 warn(&stored, text, &key, out);
-                bound = narrow(bound, &stored, text);
+                bound = narrow(bound, stored.hosts.as_deref(), text);
                 read.push((name.clone(), stored));
             }
             Some(Err(error)) => complete &= unreadable(&error, &handle, text, &key, bind, env, out),
-            None => {}
+            None => bound = narrow(bound, handle.hosts().as_deref(), text),
         }
         fields.push((name.clone(), handle));
     }
@@ -169,10 +167,10 @@ fn make(
 
 type Bound = Option<(Vec<BoundHost>, Located<String>)>;
 
-fn narrow(bound: Bound, stored: &Stored, text: &Located<String>) -> Bound {
-    match (bound, &stored.hosts) {
+fn narrow(bound: Bound, hosts: Option<&[BoundHost]>, text: &Located<String>) -> Bound {
+    match (bound, hosts) {
         (Some((hosts, text)), Some(more)) => Some((intersect(&hosts, more), text)),
-        (None, Some(hosts)) => Some((hosts.clone(), text.clone())),
+        (None, Some(hosts)) => Some((hosts.to_vec(), text.clone())),
         (bound, None) => bound,
     }
 }

@@ -89,6 +89,11 @@ impl FileStore {
     }
 }
 
+/// One value that stands in a file, as this store would read it.
+pub(crate) fn read_file(path: &Path) -> Result<Secret, StoreError> {
+    read(None, &path.to_string_lossy()).map(|(value, _)| value)
+}
+
 fn read(root: Option<&Path>, name: &str) -> Result<(Secret, Option<String>), StoreError> {
     let path = &root.unwrap_or(Path::new("")).join(name);
     let shown = path.display().to_string();

@@ -9,6 +9,7 @@ use super::candidate::WithCandidate;
 use super::{Candidate, SecretHandle, SecretStore};
 use crate::digest::Digest;
 use crate::reference::SecretReference;
+use crate::vault::{Around, Vault};
 use crate::{CredentialEnv, TeamScope};
 
 /// What stores need of the process around them.
@@ -16,50 +17,95 @@ pub(crate) struct StoreEnv<'a> {
     pub(crate) env: &'a CredentialEnv,
     /// A value that takes the place of the stored one.
     pub(crate) candidate: Option<Arc<Candidate>>,
+    /// Those of the generation before: a server's login outlives a reload that leaves its table as it is.
+    pub(crate) previous: Option<&'a Stores>,
 }
 
 /// A store and the digest of its settings.
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
     store: Arc<dyn SecretStore>,
     digest: Digest,
+    /// The server, if it is asked over a network.
+    vault: Option<Arc<Vault>>,
 }
 
 impl Taken {
     pub(super) fn new(store: impl SecretStore + 'static, digest: Digest) -> Self {
-        Self { store: Arc::new(store), digest }
+        Self { store: Arc::new(store), digest, vault: None }
+    }
+
+    pub(super) fn of_server(store: impl SecretStore + 'static, vault: Arc<Vault>, digest: Digest) -> Self {
+        Self { store: Arc::new(store), digest, vault: Some(vault) }
     }
 }
 
 type Take = fn(Option<&mut Table>, &StoreEnv<'_>, &mut Diagnostics) -> Taken;
+type TakeRemote = fn(&mut Table, &Stores, &StoreEnv<'_>, &mut Diagnostics) -> Option<Taken>;
 
-/// Every kind of store. A built-in store of the same name exists without a table.
+/// Every kind of store that is read in place. A built-in store of the same name exists without a table.
 const KINDS: &[(&str, Take)] =
     &[("sealed", super::sealed::settings::take), ("env", super::env::take), ("file", super::file::take)];
 
+/// Every kind of store that is asked over a network; what it logs in with stands in one of the others.
+const REMOTE: &[(&str, TakeRemote)] = &[("vault", super::vault::take), ("openbao", super::vault::take)];
+
 /// Kinds that are planned, so that their configuration is told apart from a misspelt one.
-const PLANNED: &[&str] =
-    &["vault", "openbao", "aws-secrets-manager", "azure-key-vault", "gcp-secret-manager", "conjur"];
+const PLANNED: &[&str] = &["aws-secrets-manager", "azure-key-vault", "gcp-secret-manager", "conjur"];
+
+/// How a kind is taken.
+#[derive(Clone, Copy)]
+enum Kind {
+    Local(Take),
+    Remote(TakeRemote),
+}
 
 /// All stores of a configuration by name.
+#[derive(Debug)]
 pub(crate) struct Stores {
     all: BTreeMap<String, Taken>,
     /// Names of tables that are wrong, which is reported already.
     broken: Vec<String>,
+    /// Names of those that are asked over a network.
+    remote: Vec<String>,
     teams: Vec<TeamScope>,
 }
 
 impl Stores {
     /// Takes the root key `store`.
     pub(crate) fn take(root: &mut Table, env: &StoreEnv<'_>, out: &mut Diagnostics) -> Self {
-        let mut stores = BTreeMap::new();
+        let (mut stores, mut remote) = (BTreeMap::new(), Vec::new());
         for (name, mut table) in root.named_tables("store", out) {
-            let Some(take) = take_kind(&name, &mut table, out) else { continue };
-            stores.insert(name.value, take(Some(&mut table), env, out));
-            table.finish(out);
+            match take_kind(&name, &mut table, out) {
+                Some(Kind::Local(take)) => {
+                    stores.insert(name.value, take(Some(&mut table), env, out));
+                    table.finish(out);
+                }
+                Some(Kind::Remote(take)) => remote.push((name.value, table, take)),
+                None => {}
+            }
         }
         for (kind, take) in KINDS {
             stores.entry((*kind).to_owned()).or_insert_with(|| take(None, env, out));
         }
+        let names = remote.iter().map(|(name, ..)| name.clone()).collect();
+        let local = Self { all: stores, broken: Vec::new(), remote: names, teams: Vec::new() };
+        let mut taken = Vec::new();
+        for (name, mut table, take) in remote {
+            if let Some(store) = take(&mut table, &local, env, out) {
+                taken.push((name, store));
+            }
+            table.finish(out);
+        }
+        let Self { all: mut stores, remote, .. } = local;
+        stores.extend(taken.into_iter().map(|(name, taken)| {
+            let known = env.previous.and_then(|previous| previous.all.get(&name));
+            let taken = known.filter(|known| known.digest == taken.digest).cloned().unwrap_or(taken);
+            if let Some(vault) = &taken.vault {
+                vault.adopt(Around::of(env.env));
+            }
+            (name, taken)
+        }));
         if let Some(candidate) = &env.candidate
             && let Some(taken) = stores.get_mut(candidate.store())
         {
@@ -71,7 +117,7 @@ impl Stores {
             let is_known = |name: &str| stores.contains_key(name) || broken.iter().any(|broken| broken == name);
             team.check_stores(is_known, || stores.keys().map(String::as_str).collect(), out);
         }
-        Self { all: stores, broken, teams: env.env.teams.clone() }
+        Self { all: stores, broken, remote, teams: env.env.teams.clone() }
     }
 
     /// Parses a reference, finds its store and checks the name.
@@ -112,6 +158,22 @@ impl Stores {
         }
     }
 
+    /// Whether a store of this name is asked over a network.
+    pub(crate) fn is_remote(&self, name: &str) -> bool {
+        self.remote.iter().any(|remote| remote == name)
+    }
+
+    /// The server of a store of kind `vault`, with the digest of its settings. `Err`: there is none of that name, and the
+    /// message says so, or `None` if the table is wrong, which is said already.
+    pub(crate) fn vault(&self, name: &str) -> Result<(Arc<Vault>, Digest), Option<String>> {
+        match self.all.get(name) {
+            Some(Taken { vault: Some(vault), digest, .. }) => Ok((vault.clone(), *digest)),
+            Some(_) => Err(Some(format!("the store `{name}` is not of kind `vault`"))),
+            None if self.broken.iter().any(|broken| broken == name) => Err(None),
+            None => Err(Some(format!("there is no store `{name}`"))),
+        }
+    }
+
     /// What a handle's value depends on besides the value itself.
     pub(crate) fn digest_of(&self, handle: &SecretHandle) -> Vec<u8> {
         let store = self.all.get(handle.reference.store()).map(|taken| taken.digest).unwrap_or_default();
@@ -119,23 +181,26 @@ impl Stores {
     }
 }
 
-fn take_kind(name: &Located<String>, table: &mut Table, out: &mut Diagnostics) -> Option<Take> {
+fn take_kind(name: &Located<String>, table: &mut Table, out: &mut Diagnostics) -> Option<Kind> {
     let kind = table.required_string("kind", out)?;
     let key = table.key_of("kind");
     if PLANNED.contains(&kind.value.as_str()) {
         out.error(&kind.location, key, format!("stores of kind `{}` are not supported yet", kind.value))
-            .help("supported are `sealed`, `env` and `file`");
+            .help("supported are `sealed`, `env`, `file` and `vault`");
         return None;
     }
-    let Some((found, take)) = KINDS.iter().find(|(word, _)| *word == kind.value) else {
+    let local = KINDS.iter().map(|(word, take)| (*word, Kind::Local(*take)));
+    let all = local.chain(REMOTE.iter().map(|(word, take)| (*word, Kind::Remote(*take))));
+    let words = || KINDS.iter().map(|(word, _)| *word).chain(REMOTE.iter().map(|(word, _)| *word));
+    let Some((found, take)) = all.into_iter().find(|(word, _)| *word == kind.value) else {
         let diagnostic = out.error(&kind.location, key, format!("`{}` is no kind of store", kind.value));
-        match nearest(&kind.value, KINDS.iter().map(|(word, _)| *word).chain(PLANNED.iter().copied())) {
+        match nearest(&kind.value, words().chain(PLANNED.iter().copied())) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic.help("write one of `sealed`, `env`, `file`"),
+            None => diagnostic.help("write one of `sealed`, `env`, `file`, `vault`, `openbao`"),
         };
         return None;
     };
-    if KINDS.iter().any(|(word, _)| *word == name.value && word != found) {
+    if KINDS.iter().any(|(word, _)| *word == name.value && *word != found) {
         out.error(
             &name.location,
             table.key(),
@@ -144,5 +209,5 @@ fn take_kind(name: &Located<String>, table: &mut Table, out: &mut Diagnostics) -
         .help("give the store another name");
         return None;
     }
-    Some(*take)
+    Some(take)
 }
