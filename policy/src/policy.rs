@@ -19,7 +19,7 @@ use crate::target::{Authority, Scheme, Target, TargetError};
 use crate::value::Truth;
 use crate::workload::{Attested, IdPattern, Workload};
 use crate::{
-    Context, CredentialFacts, CredentialUse, Decision, Explanation, PathMode, Principal, ServiceRoute, Team,
+    Context, CredentialFacts, CredentialUse, Decision, Explanation, Narrowing, PathMode, Principal, ServiceRoute, Team,
     TrustDomain, Unenforced,
 };
 
@@ -141,6 +141,11 @@ impl Data {
         self.set.operations.get(id as usize).map_or(&self.nothing, |operation| operation.path.text())
     }
 
+    /// How far what an instance injects reaches.
+    pub(crate) fn narrow(&self, id: InstanceId) -> Option<&Arc<Narrowing>> {
+        self.instance(id)?.narrow.as_ref()
+    }
+
     pub(crate) fn credential(&self, id: InstanceId) -> &CredentialUse {
         // An index that is out of range cannot be made; if it were, nothing is injected.
         self.instance(id).map_or(&CredentialUse::None, |instance| &instance.credential)
@@ -207,6 +212,13 @@ impl Policy {
         named.is_some_and(|workload| workload.selects(principal, Attested::Really) == Truth::True)
     }
 
+    /// Whether a principal may be `[workload.NAME]`: nothing that is known of it speaks against that. For what is no
+    /// permission.
+    pub fn may_be_workload(&self, principal: &Principal, name: &str) -> bool {
+        let named = self.data.workloads.iter().find(|workload| *workload.name == *name);
+        named.is_some_and(|workload| workload.selects(principal, Attested::Really) != Truth::False)
+    }
+
     /// The workloads that sessions of `claviger exec` may be: name, place and the patterns of their IDs.
     pub fn exec_workloads(&self) -> impl Iterator<Item = (&Arc<str>, &Location, &[IdPattern])> {
         let permitting = self.data.workloads.iter().filter(|workload| workload.exec && !workload.name.ends_with("/*"));
@@ -251,6 +263,15 @@ impl Policy {
             let CredentialUse::Named(credential) = &instance.credential else { return None };
             let rule = self.data.set.rules.get(instance.rule)?;
             Some((self.data.services.get(instance.service)?.name(), credential, &rule.name))
+        })
+    }
+
+    /// What rules narrow credentials to: credential, what it is narrowed to, and the rule's key.
+    pub fn narrowings(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Narrowing>, &Arc<str>)> {
+        self.data.set.instances.iter().filter_map(|instance| {
+            let CredentialUse::Named(credential) = &instance.credential else { return None };
+            let rule = self.data.set.rules.get(instance.rule)?;
+            Some((credential, instance.narrow.as_ref()?, &rule.name))
         })
     }
 

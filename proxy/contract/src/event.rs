@@ -96,6 +96,21 @@ pub struct Decided {
     pub observed: Option<Arc<str>>,
     /// What the verdict would then have been: `allow`, or the reason's code.
     pub would: Option<&'static str>,
+    /// What somebody must look at, whatever became of the request.
+    pub alert: Option<Box<Alert>>,
+}
+
+/// Something of one workload was used by another, or elsewhere than where it belongs: `decided` says by whom and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// A stable word: `placeholder_stolen`.
+    pub kind: &'static str,
+    /// Whose it was: `[workload.NAME]`.
+    pub workload: Arc<str>,
+    /// What it was for: `[service.NAME]`; `None` if for any.
+    pub service: Option<Arc<str>>,
+    /// Where in the request it stood, in words.
+    pub place: Arc<str>,
 }
 
 /// One per request, when its answer has ended or was given up.
@@ -144,6 +159,12 @@ pub enum CredentialEventKind {
     FellBack,
     /// Upstream took the new value of a rotation: it serves from now on.
     Accepted,
+    /// The issuer prolonged the value.
+    Renewed,
+    /// The value was ended at its issuer.
+    Revoked,
+    /// The issuer could not be brought to end the value, or could not be asked.
+    RevocationFailed,
 }
 
 impl CredentialEventKind {
@@ -157,6 +178,9 @@ impl CredentialEventKind {
             Self::ServedStale => "served_stale",
             Self::FellBack => "fell_back",
             Self::Accepted => "accepted",
+            Self::Renewed => "renewed",
+            Self::Revoked => "revoked",
+            Self::RevocationFailed => "revocation_failed",
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod outbound;
 pub mod path;
 pub mod proof;
 pub mod secret;
+pub mod secretless;
 pub mod subject_tokens;
 pub mod suspension;
 
@@ -17,5 +18,6 @@ pub use event::{Event, EventSink};
 pub use outbound::{ClientCertificate, Outbound, OutboundError, OutboundRequest, OutboundResponse, Reach};
 pub use proof::{Attested, Proof, ProofDigest};
 pub use secret::Secret;
+pub use secretless::Secretless;
 pub use subject_tokens::{NoIssuer, SubjectToken, SubjectTokenError, SubjectTokens, TokenAsk};
 pub use suspension::{SharedState, StateChange, StateChangeKind, StateError, Suspendable, Suspension};

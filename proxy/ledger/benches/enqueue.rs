@@ -51,6 +51,7 @@ fn decided() -> Decided {
         generation: 7,
         observed: None,
         would: None,
+        alert: None,
     }
 }
 

@@ -207,6 +207,17 @@ struct DecidedFields<'a> {
     observed: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<AlertField<'a>>,
+}
+
+#[derive(Serialize)]
+struct AlertField<'a> {
+    kind: &'static str,
+    workload: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Text<'a>>,
+    place: Text<'a>,
 }
 
 impl<'a> From<&'a Decided> for DecidedFields<'a> {
@@ -238,6 +249,12 @@ impl<'a> From<&'a Decided> for DecidedFields<'a> {
             generation: event.generation,
             observed: text(&event.observed),
             would: event.would,
+            alert: event.alert.as_ref().map(|alert| AlertField {
+                kind: alert.kind,
+                workload: Text(&alert.workload),
+                service: text(&alert.service),
+                place: Text(&alert.place),
+            }),
         }
     }
 }

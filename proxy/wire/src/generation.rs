@@ -15,7 +15,9 @@ use rustls::server::NoServerSessionStorage;
 
 use crate::address::AddressGuard;
 use crate::authority::InterceptionAuthority;
-use crate::settings::{Bind, Limits, ListenerSettings, ServiceSettings};
+use crate::canary::Canaries;
+use crate::phantom::{HandleKey, Login};
+use crate::settings::{Bind, Limits, ListenerSettings, LoginSettings, ServiceSettings};
 use crate::trust::{self, TrustError, TrustRoots};
 
 /// A configuration in force. Immutable; requests hold the one they began with.
@@ -37,6 +39,8 @@ pub struct Generation {
     pub interception: Option<InterceptionAuthority>,
     /// What one peer may cost.
     pub limits: Limits,
+    /// The placeholders that tell on a thief; `None` where there is no key to make them with.
+    pub canaries: Option<Canaries>,
 }
 
 impl Generation {
@@ -158,6 +162,8 @@ pub struct Service {
     pub(crate) response_timeout: Duration,
     /// At most this many bytes in a request's body.
     pub(crate) body_max: Option<u64>,
+    /// How its clients log in; boxed, for few do.
+    pub(crate) login: Option<Box<Login>>,
 }
 
 impl Service {
@@ -183,7 +189,15 @@ impl Service {
             Some(transport) => transport,
             None => Arc::new(Transport::new(route.scheme(), settings, digest)?),
         };
-        Ok(Self { name, plan, transport, response_timeout: settings.response_timeout, body_max: settings.body_max })
+        let (response_timeout, body_max) = (settings.response_timeout, settings.body_max);
+        Ok(Self { name, plan, transport, response_timeout, body_max, login: None })
+    }
+
+    /// Answers the logins of its clients by handles of this key.
+    #[must_use]
+    pub fn with_login(mut self, settings: LoginSettings, key: HandleKey, previous: Option<&Generation>) -> Self {
+        self.login = Some(Box::new(Login::new(&self.name, settings, key, previous)));
+        self
     }
 }
 

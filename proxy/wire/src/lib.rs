@@ -9,6 +9,7 @@ mod address;
 mod authority;
 mod body;
 mod body_facts;
+mod canary;
 mod client_body;
 mod connection;
 mod exchange;
@@ -19,6 +20,7 @@ mod io;
 mod listener;
 mod metrics;
 mod outbound;
+mod phantom;
 mod pipeline;
 pub mod preset;
 mod probe;
@@ -36,18 +38,20 @@ mod watch;
 
 pub use address::{AddressGuard, AddressRefused};
 pub use authority::{InterceptionAuthority, InterceptionRoot};
+pub use canary::{CANARY, Canaries, CanaryKey, in_shape_of, is_canary};
 pub use generation::{Generation, Listener, Service};
 pub use listener::bind_unix;
 pub use metrics::Metrics;
 pub use outbound::ReqwestOutbound;
+pub use phantom::{HandleKey, HandleKeyError};
 pub use probe::{Verdict, probe};
 pub use refusal::{Refusal, RefusalCode};
 pub use relay::{Gateway, MachineProof, Refused, Relay, RelayEnv};
 pub use resolve::Resolver;
 pub use server::{OnRefused, Server, ServerEnv, StartError, View};
 pub use settings::{
-    AuthenticateAt, Bind, Check, ClientSettings, Limits, ListenerSettings, Mode, ServerIdentity, ServiceSettings,
-    SessionSettings, Unmatched,
+    AuthenticateAt, Bind, Check, ClientSettings, Limits, ListenerSettings, LoginProtocol, LoginSettings, Mode,
+    OAuth2Paths, PublicBind, ServerIdentity, ServiceSettings, SessionSettings, Unmatched,
 };
 pub use suspended::Suspended;
 pub use trust::{TrustError, TrustRoots};

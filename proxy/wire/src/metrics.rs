@@ -19,6 +19,7 @@ pub struct Metrics {
     response_bytes: IntCounter,
     masked: IntCounter,
     suspended: IntCounterVec,
+    alerts: IntCounterVec,
     replayed: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) connections_refused: IntCounterVec,
@@ -72,6 +73,10 @@ impl Metrics {
                 ),
                 &["suspended"],
             )?,
+            alerts: IntCounterVec::new(
+                Opts::new("claviger_alerts_total", "Requests that somebody must look at, by what is wrong with them"),
+                &["alert"],
+            )?,
             replayed: IntCounter::new("claviger_replays_total", "Requests sent once more after a 401")?,
             connections: IntGauge::new("claviger_connections", "Open client connections")?,
             connections_refused: IntCounterVec::new(
@@ -88,6 +93,7 @@ impl Metrics {
         registry.register(Box::new(metrics.response_bytes.clone()))?;
         registry.register(Box::new(metrics.masked.clone()))?;
         registry.register(Box::new(metrics.suspended.clone()))?;
+        registry.register(Box::new(metrics.alerts.clone()))?;
         registry.register(Box::new(metrics.replayed.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.connections_refused.clone()))?;
@@ -105,6 +111,10 @@ impl Metrics {
 
     pub(crate) fn suspended(&self, kind: Suspendable) {
         self.suspended.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    pub(crate) fn alerted(&self, alert: RefusalCode) {
+        self.alerts.with_label_values(&[alert.as_str()]).inc();
     }
 
     pub(crate) fn finished(&self, finished: &Finished) {

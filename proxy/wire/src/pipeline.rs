@@ -2,6 +2,8 @@
 //! none can be left out: without a [`Grant`](claviger_policy::Grant) nothing is injected, and without
 //! an [`Injected`](claviger_credential::Injected) nothing is sent.
 
+mod login;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,17 +17,19 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use crate::body::{AnswerBody, Passing, Sent, SentBody, mask_headers};
+use crate::canary::Spotted;
 use crate::client_body::ClientBody;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
-use crate::refusal::{REFUSED, Refusal, RefusalCode};
+use crate::phantom::{Asked, Login};
+use crate::refusal::{Dialect, REFUSED, Refusal, RefusalCode};
 use crate::settings::Limits;
 use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
 use crate::upstream::Answered;
 use crate::watch::Watch;
-use crate::{body_facts, head, intercept};
+use crate::{body_facts, canary, head, intercept};
 
 /// Answers one request; never fails, for a refusal is an answer too.
 pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -57,15 +61,24 @@ async fn pass(
 ) -> Result<Response<AnswerBody>, Refusal> {
     // Room for both records first: what cannot be recorded does not happen.
     trail.recordable()?;
+    // A placeholder that tells whose it is becomes the plain one, which rules and injections know.
+    let mut shown = generation.canaries.as_ref().map_or_else(Vec::new, |canaries| canaries.spot(&mut head));
     // One canonicaliser; what is authorised below is byte for byte what is sent.
     let target = connection.target(&head, &generation.policy)?;
     trail.target(&target);
     let prefixed = head::is_prefixed(&head, &target);
-    let service = service_of(generation, &target)?;
+    let service = service_of(generation, &target).map_err(|refusal| trail.or_stolen(refusal, &shown))?;
+    // Clients that log in themselves are answered in their protocol's words.
+    let mut asked = Login::asked(service, &target, &head.method);
+    trail.speak(asked.as_ref().map_or(Dialect::Claviger, Asked::dialect));
     // Who asks. The proof may stand where the API key goes, so the service is known first.
-    let (attested, bound) =
-        connection.attest(generation, &head, service.plan.presented_tokens(target.authority(), &head)).await?;
+    let attested = connection.attest(generation, &head, service.plan.presented_tokens(target.authority(), &head)).await;
+    let (attested, bound) = attested.map_err(|refusal| trail.or_stolen(refusal, &shown))?;
     trail.attested(&attested, &generation.policy);
+    rightful(generation, trail, &shown, &attested, service)?;
+    if let Some(asked) = &mut asked {
+        asked.check(service, &target, &mut head, login::caller(connection, service, &attested))?;
+    }
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
     connection.serves(generation, &service.name)?;
     // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
@@ -78,10 +91,22 @@ async fn pass(
     let judged = decide(connection, generation, trail, &bound, target, &head, &context, body).await?;
     trail.unless_suspended(Using::granted(&judged.grant))?;
     let mut watch = Watch::new(connection, generation, &judged.grant, judged.facts, context, &attested);
+    // A login is answered here, with a handle in place of a token: nothing goes upstream.
+    if let Some(asked) = asked
+        && asked.is_answered_here(&judged.grant, &head.headers)?
+    {
+        let scene = login::Scene { connection, generation, service, attested: &attested, asked, watch, shown };
+        return Box::pin(login::answer(scene, trail, (judged.grant, judged.body), head)).await;
+    }
     // The body first: a value that upstream may not know yet is for a request that can be sent once more.
     let sent = Rc::new(Sent::default());
     let keep = || is_rotating(generation, &judged.grant);
-    let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
+    let (mut whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
+    // Also in a body, where one is at hand.
+    if let (Some(canaries), Some(body)) = (&generation.canaries, whole.take()) {
+        whole = Some(canaries.spot_in_body(&mut head, body, &mut shown));
+        rightful(generation, trail, &shown, &attested, service)?;
+    }
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
     let lease = lease(generation, service, &judged.grant, &attested, streaming.is_none()).await?;
     let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());
@@ -147,6 +172,20 @@ fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Ser
         return Err(Refusal::new(RefusalCode::UnknownService, detail));
     }
     generation.services.get(route.name().as_ref() as &str).ok_or_else(unknown)
+}
+
+/// Refuses the placeholder of another workload, and one on the way to another service.
+fn rightful(
+    generation: &Generation,
+    trail: &mut Trail,
+    shown: &[Spotted],
+    attested: &Attested,
+    service: &Service,
+) -> Result<(), Refusal> {
+    match canary::stolen(shown, &generation.policy, &attested.principal, &service.name) {
+        None => Ok(()),
+        Some(stolen) => Err(trail.stolen(stolen, Some(&service.name))),
+    }
 }
 
 /// What policy allowed, with the body as far as it was read.

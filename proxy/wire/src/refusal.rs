@@ -4,7 +4,7 @@
 //! ledger: it may name rules and hosts, which are the operator's business.
 
 use bytes::Bytes;
-use claviger_contract::event::RequestId;
+use claviger_contract::event::{Alert, RequestId};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
@@ -37,6 +37,8 @@ pub enum RefusalCode {
     OutsideSession,
     /// An operator stopped the caller, the service or the credential.
     Suspended,
+    /// A placeholder of another workload, or for another service.
+    PlaceholderStolen,
     /// The body is larger than allowed, or than policy may read.
     BodyTooLarge,
     /// The body could not be read.
@@ -63,6 +65,16 @@ pub enum RefusalCode {
     LedgerUnavailable,
     /// A feature that Claviger does not pass.
     Unsupported,
+    /// What the client got at its login does not hold here, or not any more.
+    HandleInvalid,
+    /// What the client shows was given to another workload at its login.
+    HandleStolen,
+    /// A login that Claviger does not answer.
+    LoginRefused,
+    /// The workload logs in all the time.
+    LoginLimited,
+    /// The operation would hand out a token, and no rule names it.
+    TokenWithheld,
 }
 
 impl RefusalCode {
@@ -80,6 +92,9 @@ impl RefusalCode {
             Self::OutsideSession => (S::FORBIDDEN, "outside_session", "the session was started for other services"),
             Self::Suspended => {
                 (S::FORBIDDEN, "suspended", "an operator has suspended this workload, service or credential")
+            }
+            Self::PlaceholderStolen => {
+                (S::FORBIDDEN, "placeholder_stolen", "this placeholder belongs to another workload or service")
             }
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "the request body is too large"),
             Self::BodyBroken => (S::BAD_REQUEST, "body_broken", "the request body could not be read"),
@@ -100,6 +115,15 @@ impl RefusalCode {
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "too many requests at once"),
             Self::LedgerUnavailable => (S::SERVICE_UNAVAILABLE, "ledger_unavailable", "the request cannot be recorded"),
             Self::Unsupported => (S::NOT_IMPLEMENTED, "unsupported", "the proxy does not pass this kind of request"),
+            Self::HandleInvalid => (S::UNAUTHORIZED, "handle_invalid", "the token is not valid here: log in again"),
+            Self::HandleStolen => (S::FORBIDDEN, "handle_stolen", "the token was given to another workload"),
+            Self::LoginRefused => (S::BAD_REQUEST, "login_refused", "the proxy does not answer a login of this kind"),
+            Self::LoginLimited => {
+                (S::TOO_MANY_REQUESTS, "login_limited", "too many logins: keep the token until it ends")
+            }
+            Self::TokenWithheld => {
+                (S::FORBIDDEN, "token_withheld", "the operation hands out a token, and no rule names it")
+            }
         }
     }
 
@@ -124,17 +148,30 @@ pub struct Refusal {
     pub reason: &'static str,
     /// What the operator is told.
     pub detail: String,
+    /// What somebody must look at.
+    pub alert: Option<Box<Alert>>,
 }
 
 impl Refusal {
     /// A refusal whose reason is its code.
     pub(crate) fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
-        Self { code, reason: code.as_str(), detail: detail.into() }
+        Self { code, reason: code.as_str(), detail: detail.into(), alert: None }
+    }
+
+    /// The refusal of something of another workload.
+    pub(crate) fn stolen(self, owner: &str, service: &str, place: &str) -> Self {
+        let alert = Alert {
+            kind: RefusalCode::HandleStolen.as_str(),
+            workload: owner.into(),
+            service: Some(service.into()),
+            place: place.into(),
+        };
+        Self { alert: Some(Box::new(alert)), ..self }
     }
 
     /// A refusal with a finer reason.
     pub(crate) fn because(code: RefusalCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, reason, detail: detail.into() }
+        Self { code, reason, detail: detail.into(), alert: None }
     }
 }
 
@@ -155,7 +192,7 @@ pub(crate) fn answer(code: RefusalCode, id: RequestId, challenge: Challenge) -> 
     let body = format!(
         "{{\"error\":{{\"code\":\"{word}\",\"message\":\"{text}\",\"request_id\":\"{id}\",\"doc_url\":\"{DOC_URL}#{word}\"}}}}\n"
     );
-    let asks = status == StatusCode::UNAUTHORIZED;
+    let asks = matches!(code, RefusalCode::NoIdentity | RefusalCode::InvalidIdentity);
     if asks && challenge == Challenge::Proxy {
         status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
     }
@@ -171,5 +208,79 @@ pub(crate) fn answer(code: RefusalCode, id: RequestId, challenge: Challenge) -> 
     if asks {
         headers.insert(if challenge == Challenge::Proxy { PROXY_AUTHENTICATE } else { WWW_AUTHENTICATE }, ASK);
     }
+    if code == RefusalCode::HandleInvalid {
+        // RFC 6750 §3.1: by this clients know that they are to log in again.
+        headers
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"claviger\", error=\"invalid_token\""));
+    }
     response
+}
+
+/// In whose words a refusal is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Claviger's own.
+    #[default]
+    Claviger,
+    /// RFC 6749 §5.2.
+    OAuth2,
+    /// Vault's and OpenBao's.
+    Vault,
+}
+
+/// As [`answer`], in the words of what the client speaks. The header with the code is the same in all of them.
+pub(crate) fn answer_in(dialect: Dialect, refusal: &Refusal, id: RequestId, challenge: Challenge) -> Response<Bytes> {
+    let mut response = answer(refusal.code, id, challenge);
+    let (_, word, text) = refusal.code.row();
+    let body = match dialect {
+        Dialect::Claviger => return response,
+        Dialect::OAuth2 => {
+            let (status, error) = in_oauth2(refusal);
+            *response.status_mut() = status.unwrap_or(response.status());
+            format!(
+                "{{\"error\":\"{error}\",\"error_description\":\"{text} ({word}, request {id})\",\"error_uri\":\"{DOC_URL}#{word}\"}}\n"
+            )
+        }
+        Dialect::Vault => {
+            // A token that does not hold is forbidden to Vault, and its clients log in again upon that.
+            if refusal.code == RefusalCode::HandleInvalid {
+                *response.status_mut() = StatusCode::FORBIDDEN;
+            }
+            let denied = if response.status() == StatusCode::FORBIDDEN { "permission denied: " } else { "" };
+            format!("{{\"errors\":[\"{denied}{text} (claviger: {word}, request {id})\"]}}\n")
+        }
+    };
+    *response.body_mut() = Bytes::from(body);
+    response
+}
+
+/// The status, where it is not the code's own, and the error of RFC 6749 §5.2.
+fn in_oauth2(refusal: &Refusal) -> (Option<StatusCode>, &'static str) {
+    use RefusalCode as R;
+    let bad = Some(StatusCode::BAD_REQUEST);
+    match refusal.code {
+        R::NoIdentity | R::InvalidIdentity => (None, "invalid_client"),
+        R::HandleInvalid | R::HandleStolen => (bad, "invalid_grant"),
+        R::LoginRefused => (bad, refusal.reason),
+        R::Denied
+        | R::OutsideSession
+        | R::Suspended
+        | R::PlaceholderStolen
+        | R::UnknownService
+        | R::CredentialRefused
+        | R::AddressRefused
+        | R::TokenWithheld => (bad, "unauthorized_client"),
+        R::BadRequest | R::BadTarget | R::Misdirected | R::BodyTooLarge | R::BodyBroken | R::Unsupported => {
+            (None, "invalid_request")
+        }
+        R::CredentialUnavailable
+        | R::Overloaded
+        | R::LedgerUnavailable
+        | R::LoginLimited
+        | R::UpstreamUnreachable
+        | R::UpstreamUntrusted
+        | R::UpstreamBroken
+        | R::UpstreamTimeout
+        | R::AnswerEncoded => (None, "temporarily_unavailable"),
+    }
 }

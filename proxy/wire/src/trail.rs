@@ -13,10 +13,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use crate::body::{AnswerBody, BodyError, Sent};
+use crate::canary::Spotted;
 use crate::connection::Connection;
 use crate::exchange::{Exchange, while_moving};
 use crate::generation::Generation;
-use crate::refusal::{self, Challenge, Refusal, RefusalCode};
+use crate::refusal::{self, Challenge, Dialect, Refusal, RefusalCode};
 use crate::relay::Refused;
 use crate::server::Core;
 use crate::suspended::Using;
@@ -31,6 +32,7 @@ pub(crate) struct Trail {
     id: RequestId,
     started: Instant,
     challenge: Challenge,
+    dialect: Dialect,
     reservation: Option<Reservation>,
     decided: Option<Box<Decided>>,
     /// Written out only if the request is refused; a grant names its own.
@@ -72,6 +74,7 @@ impl Trail {
                 generation: generation.number,
                 observed: None,
                 would: None,
+                alert: None,
             })
         });
         let challenge = if connection.asks_as_proxy() { Challenge::Proxy } else { Challenge::Origin };
@@ -80,6 +83,7 @@ impl Trail {
             id,
             started: Instant::now(),
             challenge,
+            dialect: Dialect::default(),
             reservation,
             decided,
             target: None,
@@ -116,6 +120,23 @@ impl Trail {
             self.core.metrics.suspended(suspension.kind);
         }
         over.refusal()
+    }
+
+    /// What the client speaks: refusals are put in its words.
+    pub(crate) fn speak(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+    }
+
+    /// The request's id.
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The request is answered here: what the record says of that.
+    pub(crate) fn answers(&mut self, detail: &str) {
+        if let Some(decided) = &mut self.decided {
+            decided.detail = Some(detail.into());
+        }
     }
 
     /// The target was understood.
@@ -163,6 +184,25 @@ impl Trail {
         self.core.buffered.set(held + bytes);
         self.buffered = Some(Buffered { core: self.core.clone(), bytes });
         Ok(())
+    }
+
+    /// What one workload had for itself was used by somebody else, or elsewhere: recorded, counted and refused.
+    pub(crate) fn stolen(&mut self, spotted: &Spotted, service: Option<&std::sync::Arc<str>>) -> Refusal {
+        self.core.metrics.alerted(RefusalCode::PlaceholderStolen);
+        if let Some(decided) = &mut self.decided {
+            decided.alert = Some(Box::new(spotted.alert()));
+            decided.service = service.cloned();
+        }
+        spotted.refusal()
+    }
+
+    /// As [`stolen`](Self::stolen), of the first that turned up in a request that is refused anyway, if one did: nobody
+    /// knows who shows it, or where it was to go.
+    pub(crate) fn or_stolen(&mut self, refusal: Refusal, spotted: &[Spotted]) -> Refusal {
+        match spotted.first() {
+            Some(first) => self.stolen(first, None),
+            None => refusal,
+        }
     }
 
     /// Policy said no; what it knows goes into the record.
@@ -246,21 +286,30 @@ impl Trail {
 
     /// Ends a refused request: both records, and the client's answer.
     pub(crate) fn refuse(&mut self, refusal: &Refusal) -> Response<AnswerBody> {
+        let answer = refusal::answer_in(self.dialect, refusal, self.id, self.challenge);
         if let (Some(reservation), Some(mut decided)) = (self.reservation.take(), self.decided.take()) {
             if let (None, Some(target)) = (&decided.path, &self.target) {
                 decided.host = Some(target.authority().to_string().into());
                 decided.path = Some(target.redacted_path().into());
+            }
+            if let Some(alert) = &refusal.alert {
+                self.core.metrics.alerted(refusal.code);
+                decided.service.clone_from(&alert.service);
+                decided.alert = Some(alert.clone());
             }
             decided.code = refusal.reason;
             decided.detail = Some(refusal.detail.as_str().into());
             let open = reservation.decided(*decided);
             let mut ending = self.ending(open, Rc::default());
             ending.finished.code = refusal.code.as_str();
-            ending.finished.status = refusal.code.status().as_u16();
+            ending.finished.status = match self.dialect {
+                Dialect::Claviger => refusal.code.status().as_u16(),
+                Dialect::OAuth2 | Dialect::Vault => answer.status().as_u16(),
+            };
         }
         self.tell(refusal);
         self.core.metrics.refused(refusal.code);
-        refusal::answer(refusal.code, self.id, self.challenge).map(AnswerBody::from)
+        answer.map(AnswerBody::from)
     }
 
     /// Answers a request that was allowed and recorded but could not be sent.
@@ -269,7 +318,7 @@ impl Trail {
         ending.finished.status = refusal.code.status().as_u16();
         self.tell(refusal);
         self.core.metrics.refused(refusal.code);
-        refusal::answer(refusal.code, self.id, self.challenge).map(AnswerBody::from)
+        refusal::answer_in(self.dialect, refusal, self.id, self.challenge).map(AnswerBody::from)
     }
 }
 

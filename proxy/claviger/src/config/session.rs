@@ -11,10 +11,11 @@ use claviger_credential::Credentials;
 use claviger_identity::{Kinship, SessionIdentity, SessionToken, session_chain};
 use claviger_policy::document::{self, Diagnostics};
 use claviger_policy::{AttributeValue, Attributes, Policy, Principal, SpiffeId};
-use claviger_wire::{Limits, Listener, ListenerSettings, Mode, SessionSettings, Unmatched};
+use claviger_wire::{CanaryKey, Limits, Listener, ListenerSettings, Mode, SessionSettings, Unmatched};
 
 use super::Env;
 use super::services::ServiceParts;
+use crate::canary;
 use crate::environment::ClientService;
 
 /// The names of a session's listeners, as its records have them.
@@ -118,6 +119,7 @@ impl SessionAsk {
         &self,
         services: &[ServiceParts],
         credentials: &Credentials,
+        (policy, canaries): (&Policy, Option<&CanaryKey>),
         out: &mut Diagnostics,
     ) -> SessionFacts {
         let known = || services.iter().map(|parts| &**parts.route.name());
@@ -139,10 +141,13 @@ impl SessionAsk {
             // Stores of these kinds read no variables; any other may, whatever it is called.
             .filter(|reference| !matches!(reference.store(), "sealed" | "file") && is_variable(reference.name()))
             .map(|reference| reference.name().to_owned());
-        SessionFacts {
-            services: services.iter().filter(wanted).map(ServiceParts::client).collect(),
-            withheld: withheld.collect(),
+        let mut services: Vec<_> = services.iter().filter(wanted).map(ServiceParts::client).collect();
+        if let (Some(key), Some(id)) = (canaries, self.chosen.get())
+            && let Some((workload, ..)) = policy.exec_workloads().find(|(.., ids)| ids.iter().any(|one| one.matches(id)))
+        {
+            canary::give_out(key, workload, &mut services);
         }
+        SessionFacts { services, withheld: withheld.collect() }
     }
 }
 

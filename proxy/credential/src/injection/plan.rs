@@ -41,6 +41,18 @@ impl InjectionPlan {
         !self.slots(host).is_empty() || self.is_empty()
     }
 
+    /// The texts that clients write in place of the credential, and that are replaced; each once.
+    pub fn placeholders(&self) -> Vec<Box<str>> {
+        let of = |slots: &Slots| {
+            let paths = slots.paths.iter().map(|slot| slot.placeholder.clone());
+            paths.chain(slots.placeholders.iter().map(|placeholder| placeholder.text.clone())).collect::<Vec<_>>()
+        };
+        let mut all: Vec<Box<str>> = self.all().flat_map(of).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// How many bytes of a body must be read before [`inject`](super::inject), because a placeholder may stand in it;
     /// `None` if none may. A longer body is sent as it is, without what stands in it being replaced.
     pub fn body_limit(&self) -> Option<usize> {

@@ -75,6 +75,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) observed: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(crate) would: Option<Text<'a>>,
+    /// There or not is all that is asked.
+    #[serde(default)]
+    pub(crate) alert: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     pub(crate) request_bytes: u64,
     #[serde(default)]

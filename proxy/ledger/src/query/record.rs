@@ -107,7 +107,16 @@ impl Record {
             write!(f, " would={}", Plain(would))?;
         }
         self.write_credential(f)?;
-        write!(f, " code={}", or("code", "?"))
+        write!(f, " code={}", or("code", "?"))?;
+        if let Some(Value::Object(alert)) = self.fields.get("alert") {
+            let of = |name| alert.get(name).and_then(Value::as_str);
+            write!(f, " alert={} of={}", Plain(of("kind").unwrap_or("?")), Plain(of("workload").unwrap_or("?")))?;
+            if let Some(service) = of("service") {
+                write!(f, " for={}", Plain(service))?;
+            }
+            write!(f, " in={:?}", of("place").unwrap_or("?"))?;
+        }
+        Ok(())
     }
 
     fn write_finished(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,6 +31,8 @@ pub struct Select {
     pub host: Option<String>,
     /// Only those that something with `enforce = false` would have decided otherwise.
     pub observed: bool,
+    /// Only those with an alert: something of one workload was used by another, or elsewhere.
+    pub alerts: bool,
 }
 
 impl fmt::Debug for Select {
@@ -52,6 +54,7 @@ impl Select {
             && self.allowed.is_none_or(|wanted| wanted == allowed)
             && self.host.as_deref().is_none_or(|host| is_host(or_empty(&facts.host), host))
             && (!self.observed || facts.observed.is_some())
+            && (!self.alerts || facts.alert.is_some())
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn decided(id: u128) -> Decided {
         generation: 7,
         observed: None,
         would: None,
+        alert: None,
     }
 }
 

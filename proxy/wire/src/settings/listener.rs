@@ -8,11 +8,13 @@ use claviger_contract::outbound::take_networks;
 use claviger_contract::path;
 use claviger_policy::Unenforced;
 use claviger_policy::document::{Diagnostics, Located, Location, Table};
+use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::SessionSettings;
 use crate::address::AddressGuard;
+use crate::trust::provider;
 
 /// How a listener understands requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,55 @@ pub struct ServerIdentity {
     pub location: Location,
     /// The files it came from, to be watched.
     pub files: [PathBuf; 2],
+}
+
+/// Where something is served that anybody may read.
+#[derive(Debug)]
+pub struct PublicBind {
+    /// The address.
+    pub bind: Located<SocketAddr>,
+    /// TLS for HTTP/1.1, if it is spoken there; clients show no certificate.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The files that TLS came from, to be watched.
+    pub files: Vec<PathBuf>,
+}
+
+impl PublicBind {
+    /// Takes `bind` and `tls`; `None` if nothing is to be served, or if it is wrong.
+    pub fn take(table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
+        let bind = table.parsed("bind", out, |text| {
+            text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not an address; write it as `127.0.0.1:7072`"))
+        });
+        let (place, key) = (table.place_of("tls").cloned(), table.key_of("tls"));
+        let identity = take_tls(table, out);
+        let (Some(bind), Some(identity)) = (&bind, identity) else {
+            if let (None, Some(place)) = (&bind, place) {
+                out.error(&place, key, "nothing is served without `bind`").help("add `bind`, or leave `tls` out");
+            }
+            return bind.map(|bind| Self { bind, tls: None, files: Vec::new() });
+        };
+        let identity = identity?;
+        match identity.server_config() {
+            Ok(config) => Some(Self { bind: bind.clone(), tls: Some(config), files: identity.files.to_vec() }),
+            Err(error) => {
+                let message = match error {
+                    rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+                    error => format!("the certificate or key cannot be used: {error}"),
+                };
+                out.error(&identity.location, key, message);
+                None
+            }
+        }
+    }
+}
+
+impl ServerIdentity {
+    fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
 }
 
 /// One `[listener.X]`.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use claviger_contract::outbound::take_networks;
 use claviger_contract::path;
 use claviger_policy::document::{Diagnostics, Located, Table};
-use claviger_policy::{Authority, Scheme};
+use claviger_policy::{Authority, HostPattern, Scheme};
 
-use super::{Check, ClientSettings};
+use super::{Check, ClientSettings, LoginSettings};
 use crate::address::AddressGuard;
 use crate::trust::TrustRoots;
 
@@ -37,11 +37,13 @@ pub struct ServiceSettings {
     pub check: Option<Check>,
     /// What its clients want to be told.
     pub client: ClientSettings,
+    /// How its clients log in, which is answered here.
+    pub login: Option<LoginSettings>,
 }
 
 impl ServiceSettings {
     /// Takes the connection keys; the others of the table belong to policy and credential.
-    pub fn take(scheme: Scheme, table: &mut Table, out: &mut Diagnostics) -> Self {
+    pub fn take(scheme: Scheme, hosts: &[HostPattern], table: &mut Table, out: &mut Diagnostics) -> Self {
         let connect = table.parsed("connect", out, |text| {
             if text.contains('/') {
                 return Err(format!("`{text}`: write a host and a port without scheme and path, as `10.0.3.7:8443`"));
@@ -82,6 +84,7 @@ impl ServiceSettings {
             body_max: table.size("body_max", out).map(|at| at.value),
             check: Check::take(table, out),
             client: ClientSettings::take(table, out),
+            login: LoginSettings::take(scheme, hosts, table, out),
         }
     }
 }

@@ -62,6 +62,9 @@ pub(crate) struct ChooseArgs {
     /// With this code, as `no_rule`
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<String>,
+    /// Only alerts: a placeholder of one workload that another used, or that was on the way elsewhere
+    #[arg(long)]
+    pub(crate) alerts: bool,
     /// To this host, with its port or without
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
@@ -78,6 +81,7 @@ impl ChooseArgs {
             code: self.code.clone(),
             host: self.host.clone(),
             observed: false,
+            alerts: self.alerts,
         })
     }
 }

@@ -65,10 +65,8 @@ pub(super) enum Which {
     /// RFC 7009.
     Revocation,
     /// RFC 6749 §3.1.
-    #[allow(dead_code, reason = "for logins")]
     Authorization,
     /// RFC 8628 §3.1.
-    #[allow(dead_code, reason = "for logins")]
     DeviceAuthorization,
 }
 
@@ -84,7 +82,9 @@ pub(super) struct Endpoints {
 impl Endpoints {
     /// Hosts that a client of this server shows its proof to.
     pub(super) fn hosts(&self) -> Vec<BoundHost> {
-        let configured = self.configured.iter().map(|(_, endpoint)| BoundHost::of_target(&endpoint.target));
+        // A browser shows nothing of the client's.
+        let called = self.configured.iter().filter(|(which, _)| *which != Which::Authorization);
+        let configured = called.map(|(_, endpoint)| BoundHost::of_target(&endpoint.target));
         let mut hosts: Vec<_> = configured.collect();
         hosts.extend(self.discovery.iter().flat_map(Discovery::hosts).cloned());
         hosts

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(in crate::source) enum Value<'a> {
     Text(&'a str),
     Secret(&'a Secret),
 }
@@ -38,7 +38,7 @@ impl Form {
 }
 
 /// The fields, in this order.
-pub(super) fn body(fields: &[(&str, Value<'_>)]) -> Secret {
+pub(in crate::source) fn body(fields: &[(&str, Value<'_>)]) -> Secret {
     let room = fields.iter().map(|(name, value)| name.len() + value.bytes().len() + 2).sum();
     let mut form = Form::with_room_for(room);
     for (name, value) in fields {
