@@ -293,7 +293,7 @@ impl<'a> Question<'a> {
     /// Whether another allow would tie with the winner and wants another credential.
     fn competes(&self, candidate: &Candidate, winner: &Instance, priority: i64) -> bool {
         self.priority(candidate) == priority
-            && self.data.instance(candidate.instance).is_some_and(|other| other.credential != winner.credential)
+            && self.data.instance(candidate.instance).is_some_and(|other| other.gift() != winner.gift())
     }
 
     fn priority(&self, candidate: &Candidate) -> i64 {
@@ -362,7 +362,7 @@ impl<'a> Question<'a> {
             Verdict::Allow { winner, .. } => {
                 let mine = self.data.instance(candidate.instance)?;
                 let theirs = self.data.instance(winner.instance)?;
-                if mine.credential == theirs.credential {
+                if mine.gift() == theirs.gift() {
                     return None;
                 }
                 match self.priority(candidate).cmp(&self.priority(winner)) {

@@ -16,7 +16,7 @@ use crate::document::nearest;
 use crate::policy::{Bound, Data, Policy};
 use crate::rule::{Rule, Selected};
 use crate::value::Truth;
-use crate::{BodyFacts, Context, CredentialUse, Decision, Observed, Reason, SpiffeId, Target};
+use crate::{BodyFacts, Context, CredentialUse, Decision, Narrowing, Observed, Reason, SpiffeId, Target};
 
 /// Why a request is decided as it is; `Display` is text for a person.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Explanation {
     pub operation: Option<Arc<str>>,
     /// What is injected, if it is allowed.
     pub credential: Option<CredentialUse>,
+    /// How far that reaches.
+    pub narrow: Option<Arc<Narrowing>>,
     /// The facts of the body that decide.
     pub needs: Vec<String>,
     /// The deny rules that match.
@@ -128,6 +130,9 @@ impl fmt::Display for Explanation {
             Some(CredentialUse::Named(name)) => write!(f, "\n  credential: {name}")?,
             None => {}
         }
+        if let Some(narrow) = &self.narrow {
+            write!(f, ", narrowed to {narrow}")?;
+        }
         if !self.needs.is_empty() {
             write!(f, "\n  needed facts: {}", self.needs.join(", "))?;
         }
@@ -178,6 +183,7 @@ pub(crate) fn explain(
         rule: None,
         operation: None,
         credential: None,
+        narrow: None,
         needs: Vec::new(),
         denies: Vec::new(),
         nearest: None,
@@ -230,6 +236,7 @@ fn fill_decision(
             explanation.allowed = true;
             explanation.operation = grant.operation().cloned();
             explanation.credential = Some(grant.credential().clone());
+            explanation.narrow = grant.obligations().narrow.clone();
             explanation.observed = grant.observed().cloned();
             explanation.valid_until = grant.valid_until();
             grant.rule().cloned()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::policy::{Bound, Candidate, InstanceId, OperationId, Policy};
-use crate::{AttributeValue, Context, Principal, Target};
+use crate::{AttributeValue, Context, Narrowing, Principal, Target};
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -67,7 +67,11 @@ impl Grant {
         body: Option<Bytes>,
     ) -> Self {
         let valid_until = (until != i64::MAX).then_some(until);
-        let obligations = Obligations::default();
+        let narrow = match basis {
+            Basis::Rule(instance, _) => bound.data().narrow(instance).cloned(),
+            Basis::AsSent(_) => None,
+        };
+        let obligations = Obligations { narrow };
         Self { bound, basis, target, method, valid_until, unenforced, body, obligations }
     }
 
@@ -186,11 +190,14 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// Duties that come with a grant (budget, approval, down-scope). None exist yet; one that fails
-/// refuses the request and never falls through to another rule.
+/// Duties that come with a grant (down-scope; budget and approval are to come). One that fails refuses the request and
+/// never falls through to another rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Obligations {}
+pub struct Obligations {
+    /// How far the credential may reach: what is injected is minted for no more than this.
+    pub narrow: Option<Arc<Narrowing>>,
+}
 
 /// Which credential a rule injects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

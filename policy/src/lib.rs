@@ -14,6 +14,7 @@ mod decide;
 pub mod document;
 mod explain;
 mod grant;
+mod narrow;
 mod pattern;
 mod policy;
 mod principal;
@@ -35,6 +36,7 @@ pub use explain::{Cited, Explanation, Near, Recorded};
 pub use grant::{
     BodyFacts, CredentialUse, Decision, Denial, Effect, Fact, Grant, Obligations, Observed, Pending, Reason, Waived,
 };
+pub use narrow::Narrowing;
 pub use policy::{Bound, Policy};
 pub use principal::{
     AttributeValue, Attributes, Context, Principal, SpiffeId, SpiffeIdError, TrustDomain, check_segment,

@@ -4,6 +4,7 @@ mod link;
 mod owner;
 mod take;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use link::{Linker, Scope};
@@ -16,7 +17,7 @@ use crate::pattern::Operation;
 use crate::policy::OperationId;
 use crate::value::Truth;
 use crate::workload::{Attested, Workload};
-use crate::{BodyFacts, Context, CredentialUse, Principal};
+use crate::{BodyFacts, Context, CredentialUse, Narrowing, Principal};
 
 /// Whether a rule allows or denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,9 +85,34 @@ pub(crate) struct Instance {
     pub(crate) rule: usize,
     pub(crate) service: usize,
     pub(crate) credential: CredentialUse,
+    /// How far that reaches under this rule.
+    pub(crate) narrow: Option<Arc<Narrowing>>,
     pub(crate) operations: Vec<OperationId>,
     /// Whether another allow of the same priority may want another credential for the same request.
     pub(crate) contested: bool,
+}
+
+/// What an allow gives: two that give the same for one request do not tie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Gift<'a> {
+    pub(crate) credential: &'a CredentialUse,
+    pub(crate) narrow: Option<&'a Narrowing>,
+}
+
+impl Instance {
+    pub(crate) fn gift(&self) -> Gift<'_> {
+        Gift { credential: &self.credential, narrow: self.narrow.as_deref() }
+    }
+}
+
+impl fmt::Display for Gift<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.credential {
+            CredentialUse::None => f.write_str("no credential")?,
+            CredentialUse::Named(name) => write!(f, "`{name}`")?,
+        }
+        self.narrow.map_or(Ok(()), |narrow| write!(f, " narrowed to `{narrow}`"))
+    }
 }
 
 impl Rule {

@@ -341,7 +341,7 @@ impl<'p> Search<'p> {
         let others = all.filter_map(|at| {
             let other = self.data.set.instances.get(*at)?;
             let priority = self.data.set.rules.get(other.rule).filter(|rule| rule.kind == RuleKind::Allow)?.priority;
-            (other.credential != instance.credential && priority <= rule.priority).then_some((priority, other))
+            (other.gift() != instance.gift() && priority <= rule.priority).then_some((priority, other))
         });
         let mut others: Vec<(i64, &Instance)> = others.collect();
         others.sort_unstable_by_key(|(priority, _)| std::cmp::Reverse(*priority));
@@ -357,7 +357,7 @@ fn settles((rule, instance): (&Rule, &Instance), (other, theirs): (&Rule, &Insta
     match (rule.kind, other.kind) {
         (RuleKind::Allow, RuleKind::Deny) => Some(Settles::Before),
         (RuleKind::Allow, RuleKind::Allow) if other.priority > rule.priority => Some(Settles::Before),
-        (RuleKind::Allow, RuleKind::Allow) => (theirs.credential == instance.credential).then_some(Settles::Instead),
+        (RuleKind::Allow, RuleKind::Allow) => (theirs.gift() == instance.gift()).then_some(Settles::Instead),
         (RuleKind::Deny, RuleKind::Deny) => Some(Settles::Instead),
         (RuleKind::Deny, RuleKind::Allow) => None,
     }

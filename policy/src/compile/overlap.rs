@@ -15,12 +15,12 @@ use crate::analyze::Code;
 use crate::condition::{Condition, Kind};
 use crate::document::Diagnostics;
 use crate::policy::OperationId;
-use crate::rule::{Instance, Rule, RuleKind, RuleSet, Who};
+use crate::rule::{Gift, Instance, Rule, RuleKind, RuleSet, Who};
 use crate::value::ValueTest;
 use crate::workload::{IdPattern, Workload};
 use crate::{
-    Attributes, Authority, BodyFacts, Context, CredentialUse, Decision, Fact, Host, Policy, Principal, Reason,
-    ServiceRoute, Target, TrustDomain,
+    Attributes, Authority, BodyFacts, Context, Decision, Fact, Host, Policy, Principal, Reason, ServiceRoute, Target,
+    TrustDomain,
 };
 
 /// How many pairs are reported one by one.
@@ -149,16 +149,12 @@ fn report_one(policy: &Policy, suspect: &Suspect, request: Option<String>, out: 
     let ((a, first), (b, second)) = (earlier, later);
     let key = key_of(b);
     let service = data.services.get(second.service).map_or("", |service| service.name());
-    let want = |instance: &Instance| match &instance.credential {
-        CredentialUse::None => "no credential".to_owned(),
-        CredentialUse::Named(name) => format!("`{name}`"),
-    };
     let pair = format!(
         "allow `{}` ({}) with {} and this rule with {} have the same priority at service `{service}`",
         a.name,
         a.location,
-        want(first),
-        want(second),
+        first.gift(),
+        second.gift(),
     );
     let help = "give one of them a higher `priority`, or narrow one of them";
     let is_settled = |team: &crate::Team| team.is_settled() && b.location.team() == Some(team.name());
@@ -233,9 +229,9 @@ impl<'a> Analysis<'a> {
 
     /// All pairs of one service and priority.
     fn group(&self, group: &[usize], budgets: &mut BTreeMap<Arc<str>, usize>, suspects: &mut Suspects) {
-        let mut by_credential: HashMap<&CredentialUse, usize> = HashMap::new();
+        let mut by_credential: HashMap<Gift<'_>, usize> = HashMap::new();
         let instance = |at: &usize| self.set.instances.get(*at);
-        group.iter().filter_map(instance).for_each(|i| *by_credential.entry(&i.credential).or_default() += 1);
+        group.iter().filter_map(instance).for_each(|i| *by_credential.entry(i.gift()).or_default() += 1);
         if by_credential.len() < 2 {
             return;
         }
@@ -243,7 +239,7 @@ impl<'a> Analysis<'a> {
         for (place, earlier) in group.iter().enumerate() {
             for later in group.iter().skip(place + 1) {
                 let (Some(a), Some(b)) = (instance(earlier), instance(later)) else { continue };
-                if a.credential == b.credential {
+                if a.gift() == b.gift() {
                     continue;
                 }
                 let teams = (team_of(a), team_of(b));

@@ -91,6 +91,7 @@ impl<'a> Linker<'a> {
         let ops = self.operations(&draft, owner, out);
         let (Some(who), Some(services), Some(ops)) = (who, services, ops) else { return };
         let rule = self.set.rules.len();
+        let narrow = draft.narrow.as_ref().map(|narrow| Arc::new(narrow.value.clone()));
         for service in services {
             let operations = self.operations_at(&draft, service, &ops, out);
             let credential = match draft.kind {
@@ -98,8 +99,9 @@ impl<'a> Linker<'a> {
                 RuleKind::Allow => self.credential(&draft, owner, service, out),
             };
             let Some(credential) = credential else { continue };
+            let narrow = narrow.clone();
             if !operations.is_empty() {
-                self.set.instances.push(Instance { rule, service, credential, operations, contested: false });
+                self.set.instances.push(Instance { rule, service, credential, narrow, operations, contested: false });
             }
         }
         self.set.rules.push(into_rule(draft, who));
@@ -269,6 +271,10 @@ impl<'a> Linker<'a> {
         let key = || key_of((draft, "use"));
         let Some(name) = &draft.credential else { return self.only_credential(draft, owner, route, out) };
         if name.value == "none" {
+            if let Some(narrow) = &draft.narrow {
+                let message = "with `use = \"none\"` there is nothing to narrow";
+                out.error(&narrow.location, key_of((draft, "narrow")), message).help("leave it out");
+            }
             return Some(CredentialUse::None);
         }
         let Some(facts) = self.usable(owner).find(|facts| owner.bare_credential(facts) == name.value) else {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::RuleKind;
+use crate::Narrowing;
 use crate::asked::{Asked, Wanted};
 use crate::condition::{Condition, Names, parse};
 use crate::document::{Diagnostics, Item, Located, Location, Table, Value};
@@ -21,6 +22,7 @@ pub(super) struct Draft {
     pub(super) to: Vec<Located<String>>,
     pub(super) ops: Vec<Located<String>>,
     pub(super) credential: Option<Located<String>>,
+    pub(super) narrow: Option<Located<Narrowing>>,
     pub(super) conditions: Vec<Condition>,
     pub(super) priority: i64,
     /// Where the priority is written.
@@ -46,12 +48,17 @@ impl Draft {
         let [who, to, ops] = ["who", "to", "ops"].map(|key| required_list(&mut table, key, out));
         let mut asked = Vec::new();
         let conditions = take_conditions(&mut table, names, &mut asked, out);
-        let (credential, priority) = match kind {
-            RuleKind::Allow => (table.string("use", out), table.integer("priority", -1_000_000..=1_000_000, out)),
+        let (credential, narrow, priority) = match kind {
+            RuleKind::Allow => (
+                table.string("use", out),
+                take_narrow(&mut table, out),
+                table.integer("priority", -1_000_000..=1_000_000, out),
+            ),
             RuleKind::Deny => {
                 refuse(&mut table, "use", "a deny injects nothing", out);
+                refuse(&mut table, "narrow", "a deny injects nothing", out);
                 refuse(&mut table, "priority", "a deny has no priority, it always wins", out);
-                (None, None)
+                (None, None, None)
             }
         };
         let from = take_time(&mut table, "from", out);
@@ -77,6 +84,7 @@ impl Draft {
             to: to?,
             ops: ops?,
             credential,
+            narrow,
             conditions: conditions?,
             priority: priority.as_ref().map_or(0, |priority| priority.value),
             priority_at: priority.map(|priority| priority.location),
@@ -109,6 +117,17 @@ fn refuse(table: &mut Table, name: &'static str, why: &str, out: &mut Diagnostic
     {
         out.error(&item.location, item.key, why).help("leave it out");
     }
+}
+
+/// A table that says nothing would promise what it does not do.
+fn take_narrow(table: &mut Table, out: &mut Diagnostics) -> Option<Located<Narrowing>> {
+    let key = table.key_of("narrow");
+    let narrow = table.table("narrow", out)?;
+    let location = narrow.location().clone();
+    if narrow.clone().into_entries().is_empty() {
+        out.error(&location, key, "the table narrows nothing").help("leave it out, or say to what");
+    }
+    Some(Located { value: Narrowing::new(narrow), location })
 }
 
 fn take_conditions(
