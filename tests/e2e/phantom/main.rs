@@ -1,1 +1,7 @@
 //! Clients that log in themselves, and never see a token.
+
+mod life;
+mod oauth2;
+mod scene;
+mod stolen;
+mod vault;

@@ -93,7 +93,12 @@ pub(super) fn one(
         )
         .help("add `inject = \"bearer\"`, or `inject = { header = \"x-api-key\" }`, or a `preset`");
     }
-    let settings = ServiceSettings::take(scheme, &mut table, out);
+    let login = table.place_of("login").cloned();
+    let settings = ServiceSettings::take(scheme, hosts, &mut table, out);
+    if let Some(place) = login.filter(|_| plan.is_empty() && settings.login.is_some()) {
+        out.error(&place, table.key_of("login"), "clients log in, but nothing is injected in place of what they get")
+            .help("add `inject = \"bearer\"`, or `inject = { header = \"x-vault-token\" }`");
+    }
     table.finish(out);
     let route = route?;
     let secret = secret.map(|reference| {
