@@ -55,7 +55,10 @@ fn tell(event: &CredentialEvent) {
         | CredentialEventKind::Refreshed
         | CredentialEventKind::Failed
         | CredentialEventKind::Invalidated
-        | CredentialEventKind::ServedStale => {}
+        | CredentialEventKind::ServedStale
+        | CredentialEventKind::Renewed
+        | CredentialEventKind::Revoked
+        | CredentialEventKind::RevocationFailed => {}
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use claviger_policy::{Principal, SpiffeId};
 use http::Method;
 
+use crate::Secretless;
+
 /// Identifies one request in answers, records and `claviger explain`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u128);
@@ -200,6 +202,8 @@ pub struct CredentialEvent {
     pub principal: Option<SpiffeId>,
     /// When the value ends, in seconds since the Unix epoch.
     pub expires_at: Option<i64>,
+    /// Whether a stored secret is behind it.
+    pub secretless: Option<Secretless>,
     /// Why, without any secret.
     pub detail: Option<Arc<str>>,
 }

@@ -3,12 +3,19 @@
 //! ```text
 //! minted ──── served ────┬─ refresh_at ── served, one refresh under way ──┬─ ends_at ── waits for a mint
 //!                        │                                                │
-//!                 75–85 % of its life                      expiry less a margin, or end of the proof
+//!                 75–85 % of its life                      expiry less a margin, end of the proof, or
+//!                                                          `serve_until` after the last refresh
 //! ```
+//!
+//! A value that its issuer can prolong is prolonged instead of minted anew; one that it can end is ended when the last who
+//! holds it lets go (`revocation.rs`), and at once where an operator suspends its credential.
 
 mod flight;
 mod overlap;
+mod renewal;
+mod revocation;
 mod slot;
+mod state;
 
 use std::sync::Arc;
 
@@ -17,12 +24,16 @@ use claviger_contract::event::{CredentialEvent, CredentialEventKind};
 use claviger_contract::{Clock, Event, EventSink};
 use dashmap::DashMap;
 use http::StatusCode;
+use tokio::sync::watch;
 
 pub use self::flight::Reread;
 pub(crate) use self::overlap::Leased;
 pub(crate) use self::overlap::RETRY_MS;
 use self::overlap::{Change, Which};
+pub(crate) use self::revocation::{Revocation, Revocations};
+pub(crate) use self::slot::Landing;
 use self::slot::{Held, Slot};
+pub use self::state::LeaseState;
 use crate::digest::Digest;
 use crate::error::CredentialError;
 use crate::lease::{Lease, LeaseAnswer, LeaseFuture};
@@ -66,7 +77,10 @@ pub(crate) struct Keeper {
     pub(crate) source: Arc<dyn Source>,
     /// The hosts in the configuration; the lease may go where these and the value's own allow.
     pub(crate) hosts: Option<Vec<crate::BoundHost>>,
+    /// How long a value serves after it was last minted, read or prolonged, in milliseconds; `None`: until its expiry.
+    pub(crate) serve_until_ms: Option<i64>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -178,15 +192,47 @@ impl Keeper {
         self.runtime.spawn(async move { keeper.emit(kind, Some(&lease), detail) });
     }
 
-    /// Lets go of every lease, so that its value is wiped; `why` is for the records.
+    /// Lets go of every lease, so that its value is wiped, and ends it at its issuer, whoever may be using it; `why` is for
+    /// the records.
     pub(crate) fn drop_leases(&self, why: &Arc<str>) {
-        let slots: Vec<Arc<Slot>> = self.cache.keyed.iter().map(|slot| slot.clone()).collect();
-        for slot in slots.iter().chain([&self.cache.shared]) {
+        for slot in self.slots() {
             if let Some(held) = slot.discard() {
+                self.emit(CredentialEventKind::Invalidated, Some(&held.lease), Some(why.clone()));
+                held.revoke(why);
+            }
+        }
+        self.cache.keyed.clear();
+    }
+
+    /// Nobody is allowed the credential any more: lets go of what was minted for it. Requests that are under way with a
+    /// value end first. What was only read is as good as its store, and costs nobody anything.
+    pub(crate) fn retire(&self, why: &Arc<str>) {
+        if !self.source.is_renewable() {
+            return;
+        }
+        for slot in self.slots() {
+            if let Some(held) = slot.discard() {
+                held.lease.because(why);
                 self.emit(CredentialEventKind::Invalidated, Some(&held.lease), Some(why.clone()));
             }
         }
         self.cache.keyed.clear();
+    }
+
+    /// The process stops: ends at once what an issuer can end. What is on its way is not kept; yields it, to be waited for.
+    pub(crate) fn close(&self, why: &Arc<str>) -> Vec<watch::Receiver<Landing>> {
+        let mut on_their_way = Vec::new();
+        for slot in self.slots() {
+            on_their_way.extend(slot.flight().running().cloned());
+            if let Some(held) = slot.discard() {
+                held.revoke(why);
+            }
+        }
+        on_their_way
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.cache.keyed.iter().map(|slot| slot.clone()).chain([self.cache.shared.clone()]).collect()
     }
 
     fn slot_of(&self, lease: &Lease) -> Option<Arc<Slot>> {
@@ -200,7 +246,8 @@ impl Keeper {
     pub(crate) fn seed(&self, leased: Leased, revision: u64) {
         let slot = &self.cache.shared;
         let flight = slot.flight();
-        let installed = self.install(slot, leased, i64::MAX, revision);
+        let refresh_at_ms = flight::refresh_at_ms(self.clock.now_ms(), leased.lease.ends_at_ms);
+        let installed = self.install(slot, leased, refresh_at_ms, revision);
         drop(flight);
         self.tell(installed);
     }
@@ -246,9 +293,14 @@ impl Keeper {
             overlap.turn = known.turn.clone();
         }
         let previous = overlap.as_ref().map(|overlap| overlap.previous.stamp.version.clone());
-        let held = Held { lease: lease.clone(), refresh_at_ms, minted_at_ms: self.clock.now_ms(), revision, overlap };
+        let minted_at_ms = self.clock.now_ms();
+        let life_ms = lease.ends_at_ms.saturating_sub(minted_at_ms);
+        let held = Held { lease: lease.clone(), refresh_at_ms, minted_at_ms, life_ms, revision, overlap };
         let kind = match slot.held.swap(Some(Arc::new(held))) {
-            Some(_) => CredentialEventKind::Refreshed,
+            Some(former) => {
+                former.lease.give_way_to(&lease);
+                CredentialEventKind::Refreshed
+            }
             None => CredentialEventKind::Minted,
         };
         Installed { kind, lease, previous }
@@ -270,6 +322,7 @@ impl Keeper {
             kind,
             principal: lease.and_then(|lease| lease.principal.clone()),
             expires_at: lease.and_then(|lease| lease.expires_at),
+            secretless: Some(self.source.secretless()),
             detail,
         }));
     }

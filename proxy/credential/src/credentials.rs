@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_contract::{Attested, Clock, EventSink, Outbound, SubjectTokens};
+use claviger_contract::{Attested, Clock, EventSink, Outbound, Secretless, SubjectTokens};
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 use http::StatusCode;
 
-use crate::cache::{Keeper, Reread, Revocations};
+use crate::binding::BoundHost;
+use crate::cache::{Keeper, LeaseState, Reread, Revocations};
 use crate::digest::Digest;
 use crate::guard;
 use crate::lease::ONLY_FIELD;
@@ -64,11 +65,32 @@ pub struct Credentials {
     stores: Stores,
 }
 
+/// A credential in the inventory.
+#[derive(Clone, Debug)]
+pub struct Inventoried {
+    /// `[credential.NAME]`.
+    pub name: Arc<str>,
+    /// Whose files it stands in, if a team's.
+    pub team: Option<Arc<str>>,
+    /// `static`, `oauth2`, ….
+    pub kind: &'static str,
+    /// Where it may go.
+    pub hosts: Vec<String>,
+    /// The secrets that are behind it.
+    pub references: Vec<SecretReference>,
+    /// Whether any is.
+    pub secretless: Secretless,
+    /// How its leases stand.
+    pub state: LeaseState,
+}
+
 #[derive(Debug)]
 struct Entry {
     keeper: Arc<Keeper>,
     digest: Digest,
     facts: CredentialFacts,
+    kind: &'static str,
+    hosts: Vec<BoundHost>,
     fields: Vec<Arc<str>>,
     /// Those whose value, as it was at load, is too short for answers to be searched for it.
     short: Vec<Arc<str>>,
@@ -176,6 +198,22 @@ impl Credentials {
         let mut facts: Vec<_> = self.keepers.values().map(|entry| entry.facts.clone()).collect();
         facts.sort_by(|a, b| a.name.value.cmp(&b.name.value));
         facts
+    }
+
+    /// All of them, in the order of their names, as whoever looks after them wants to know them.
+    pub fn inventory(&self) -> Vec<Inventoried> {
+        let of = |entry: &Entry| Inventoried {
+            name: entry.keeper.name.clone(),
+            team: entry.facts.name.location.team().cloned(),
+            kind: entry.kind,
+            hosts: entry.hosts.iter().map(ToString::to_string).collect(),
+            references: entry.keeper.source.secrets().into_iter().cloned().collect(),
+            secretless: entry.keeper.source.secretless(),
+            state: entry.keeper.state(),
+        };
+        let mut all: Vec<_> = self.keepers.values().map(of).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// The credentials that read `secret://STORE/NAME`, whichever field of it, in the order of their names.
@@ -318,7 +356,7 @@ impl Entry {
         previous: Option<&Credentials>,
         revocations: &Arc<Revocations>,
     ) -> Self {
-        let CredentialSettings { name, taken, configured, hosts, serve_until, digest } = settings;
+        let CredentialSettings { name, kind, taken, configured, hosts, serve_until, digest } = settings;
         let before = previous.and_then(|previous| previous.keepers.get(name.value.as_str()));
         let keeper = Arc::new(Keeper {
             name: name.value.as_str().into(),
@@ -344,7 +382,7 @@ impl Entry {
             keeper.seed(leased, revision);
         }
         let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
-        Self { keeper, digest, facts, fields: taken.fields, short, is_unbound }
+        Self { keeper, digest, facts, kind, hosts, fields: taken.fields, short, is_unbound }
     }
 }
 

@@ -10,7 +10,7 @@ use claviger_contract::event::CredentialStamp;
 use claviger_policy::{SpiffeId, Target};
 
 use crate::binding::BoundHost;
-use crate::cache::Key;
+use crate::cache::{Key, Revocation};
 use crate::injection::RenderedCache;
 use crate::{CredentialError, EchoGuard};
 
@@ -19,11 +19,13 @@ use crate::{CredentialError, EchoGuard};
 pub struct Lease {
     pub(crate) stamp: CredentialStamp,
     /// By name; the only value of a credential without named fields is called `value`.
-    pub(crate) fields: Vec<(Arc<str>, Secret)>,
+    pub(crate) fields: Arc<Vec<(Arc<str>, Secret)>>,
     /// Seconds since the Unix epoch.
     pub(crate) expires_at: Option<i64>,
-    /// Handed out before this only; the expiry less a margin for the way, or the end of the proof.
+    /// Handed out before this only; the expiry less a margin for the way, the end of the proof, or of `serve_until`.
     pub(crate) ends_at_ms: i64,
+    /// The end of the proof that it was derived from, which no renewal passes.
+    pub(crate) proof_ends_at_ms: i64,
     pub(crate) hosts: Vec<BoundHost>,
     pub(crate) guard: Option<Arc<EchoGuard>>,
     pub(crate) renewable: bool,
@@ -35,6 +37,8 @@ pub struct Lease {
     pub(crate) key: Key,
     /// Header values that injections made of the fields.
     pub(crate) rendered: RenderedCache,
+    /// Ends the value at its issuer, where that can be done, when the last who holds it lets go.
+    pub(crate) revocation: Option<Arc<Revocation>>,
 }
 
 /// The name of the only value of a credential without named fields.
@@ -46,9 +50,10 @@ impl Lease {
         let guard = EchoGuard::new(&fields.iter().map(|(_, value)| value).collect::<Vec<_>>());
         Self {
             stamp,
-            fields,
+            fields: Arc::new(fields),
             expires_at: None,
             ends_at_ms: i64::MAX,
+            proof_ends_at_ms: i64::MAX,
             hosts,
             guard: (!guard.is_empty()).then(|| Arc::new(guard)),
             renewable: false,
@@ -56,7 +61,54 @@ impl Lease {
             principal: None,
             key: Key::Shared,
             rendered: RenderedCache::default(),
+            revocation: None,
         }
+    }
+
+    /// The same value with a later end.
+    pub(crate) fn prolonged(&self, expires_at_ms: i64, ends_at_ms: i64) -> Self {
+        if let Some(revocation) = &self.revocation {
+            revocation.prolonged(expires_at_ms);
+        }
+        Self {
+            stamp: self.stamp.clone(),
+            fields: self.fields.clone(),
+            expires_at: Some(expires_at_ms.div_euclid(1_000)),
+            ends_at_ms,
+            proof_ends_at_ms: self.proof_ends_at_ms,
+            hosts: self.hosts.clone(),
+            guard: self.guard.clone(),
+            renewable: self.renewable,
+            rotating: self.rotating,
+            principal: self.principal.clone(),
+            key: self.key,
+            rendered: RenderedCache::default(),
+            revocation: self.revocation.clone(),
+        }
+    }
+
+    /// Why it will be given up; its value is ended when nobody uses it any more.
+    pub(crate) fn because(&self, why: &Arc<str>) {
+        if let Some(revocation) = &self.revocation {
+            revocation.because(why);
+        }
+    }
+
+    /// Another serves from now on. If an issuer gave out the same value once more, it is that one's to end.
+    pub(crate) fn give_way_to(&self, next: &Self) {
+        match &self.revocation {
+            Some(revocation) if self.is_same_value(next) => revocation.disarm(),
+            Some(revocation) => revocation.because(&"a newer one serves".into()),
+            None => {}
+        }
+    }
+
+    /// Whether both have the same value in each field: an issuer may give out a token again.
+    fn is_same_value(&self, other: &Self) -> bool {
+        let pairs = || self.fields.iter().zip(other.fields.iter());
+        #[allow(clippy::disallowed_methods, reason = "two values that are both held are compared with each other")]
+        let values = pairs().all(|((_, own), (_, theirs))| own.expose() == theirs.expose());
+        values && self.fields.len() == other.fields.len() && pairs().all(|((own, _), (theirs, _))| own == theirs)
     }
 
     /// Which credential, in which version.
@@ -67,6 +119,12 @@ impl Lease {
     /// When the value ends, in seconds since the Unix epoch; `None` if it has no end of its own.
     pub fn expires_at(&self) -> Option<i64> {
         self.expires_at
+    }
+
+    /// The last whole second, since the Unix epoch, before which it is handed out: never after its expiry, or after the end
+    /// of the proof that it was derived from. `None` if it has no end.
+    pub fn ends_at(&self) -> Option<i64> {
+        (self.ends_at_ms != i64::MAX).then(|| self.ends_at_ms.div_euclid(1_000))
     }
 
     /// What finds the value in answers; `None` if no field is long enough to be looked for.
@@ -86,7 +144,7 @@ impl Lease {
 
     /// Looks for the values of both leases in answers to either: while they overlap, both are about.
     pub(crate) fn share_guard(&mut self, other: &mut Self) {
-        let values: Vec<&Secret> = self.fields.iter().chain(&other.fields).map(|(_, value)| value).collect();
+        let values: Vec<&Secret> = self.fields.iter().chain(other.fields.iter()).map(|(_, value)| value).collect();
         let guard = EchoGuard::new(&values);
         let guard = (!guard.is_empty()).then(|| Arc::new(guard));
         self.guard.clone_from(&guard);

@@ -1,8 +1,9 @@
 //! `[credential.NAME]`, and `[service.NAME] secret = "…"`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use claviger_policy::document::{Diagnostics, Located, Table, nearest};
+use claviger_policy::document::{Diagnostics, Located, Table, nearest, parse_duration};
 
 use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{Digest, Digester};
@@ -12,15 +13,21 @@ use crate::{ServiceSecret, TeamScope};
 /// The most credentials of one team: each is kept, and counted by its name.
 const TEAM_MAX: usize = 500;
 
+/// The shortest `serve_until`.
+const SERVE_UNTIL_MIN: Duration = Duration::from_secs(10);
+
 /// A credential as configured, with its source made.
 #[derive(Debug)]
 pub(crate) struct CredentialSettings {
     pub(crate) name: Located<String>,
+    pub(crate) kind: &'static str,
     pub(crate) taken: Taken,
     /// The hosts in the configuration.
     pub(crate) configured: Option<Vec<BoundHost>>,
     /// Where it may go, as far as that is known at load.
     pub(crate) hosts: Vec<BoundHost>,
+    /// How long a value serves after it was last minted, read or prolonged; `None`: until its expiry.
+    pub(crate) serve_until: Option<Duration>,
     /// Over everything that the configuration says of it.
     pub(crate) digest: Digest,
 }
@@ -87,20 +94,42 @@ fn take_one(
     }
     // For people only.
     table.string("description", out);
+    let serve_until = take_serve_until(&mut table, out);
     let hosts = take_hosts(&mut table, team, out);
     let taken = take(&mut table, env, out);
     let (place, key) = (table.location().clone(), table.key_of("hosts"));
     table.finish(out);
     let (configured, taken) = (hosts.ok()?, taken?);
     let place = configured.as_ref().map_or(place, |hosts| hosts.location.clone());
-    finish(name, word, taken, configured.map(|hosts| hosts.value), &Located { value: key, location: place }, out)
+    let key = Located { value: key, location: place };
+    finish(name, word, taken, configured.map(|hosts| hosts.value), &key, serve_until.ok()?, out)
 }
 
 fn take_shorthand(secret: ServiceSecret, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<CredentialSettings> {
     let ServiceSecret { service, reference, hosts, scheme } = secret;
     let key = Located { value: format!("service.{}.secret", service.value), location: reference.location.clone() };
     let taken = source::take_shorthand(&service.value, reference, env, out)?;
-    finish(service, "static", taken, Some(BoundHost::all(&hosts, scheme)), &key, out)
+    finish(service, "static", taken, Some(BoundHost::all(&hosts, scheme)), &key, None, out)
+}
+
+/// `serve_until`: `"expiry"` (default), or a duration past the last time that the value was minted, read or prolonged.
+fn take_serve_until(table: &mut Table, out: &mut Diagnostics) -> Result<Option<Duration>, ()> {
+    let written = table.has("serve_until");
+    let taken = table.parsed("serve_until", out, |text| match text {
+        "expiry" => Ok(None),
+        duration => match parse_duration(duration) {
+            Ok(limit) if limit < SERVE_UNTIL_MIN => {
+                Err(format!("`{duration}` is under 10s, so that the value would be fetched all the time"))
+            }
+            Ok(limit) => Ok(Some(limit)),
+            Err(_) => Err(format!("`{duration}` is neither `expiry` nor a duration such as `10m`")),
+        },
+    });
+    match taken {
+        Some(taken) => Ok(taken.value),
+        None if written => Err(()),
+        None => Ok(None),
+    }
 }
 
 /// `hosts` in the file, with the place of the list; `Err` if there is an error in it.
@@ -139,10 +168,11 @@ fn take_hosts(
 
 fn finish(
     name: Located<String>,
-    kind: &str,
+    kind: &'static str,
     taken: Taken,
     configured: Option<Vec<BoundHost>>,
     key: &Located<String>,
+    serve_until: Option<Duration>,
     out: &mut Diagnostics,
 ) -> Option<CredentialSettings> {
     let hosts = effective(&taken, configured.as_deref(), key, out)?;
@@ -151,8 +181,9 @@ fn finish(
         .field("kind", kind)
         .field("source", taken.digest)
         .fields("hosts", configured.iter().flatten())
+        .fields("serve_until", serve_until.map(|limit| limit.as_millis()))
         .finish();
-    Some(CredentialSettings { name, taken, configured, hosts, digest })
+    Some(CredentialSettings { name, kind, taken, configured, hosts, serve_until, digest })
 }
 
 /// What both the secret and the configuration allow; an error if that is nothing.

@@ -8,7 +8,7 @@ use claviger_contract::event::{CredentialEventKind, CredentialStamp};
 use tokio::sync::watch;
 
 use super::overlap::{Leased, Overlap, Turn};
-use super::slot::{Failure, Flight, Landing, Slot};
+use super::slot::{Failure, Flight, Held, Landing, Slot};
 use super::{Keeper, Key, proof_end_ms, refuse};
 use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{random_fraction, random_hex};
@@ -20,6 +20,8 @@ use crate::source::{Ask, Mint, Minted};
 const BACK_OFF_FIRST_MS: i64 = 500;
 /// The longest wait, in milliseconds.
 const BACK_OFF_MAX_MS: i64 = 30_000;
+/// The longest wait that an issuer is granted, in milliseconds.
+const ASKED_MAX_MS: i64 = 300_000;
 /// For a whole mint, however many calls it makes.
 const MINT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A lease ends this much before its expiry, for the request's way to the upstream and for clocks that
@@ -41,7 +43,10 @@ impl Keeper {
         let Some(mut flight) = slot.try_flight() else { return };
         let backing_off = flight.failure.as_ref().is_some_and(|failure| now < failure.retry_at_ms);
         if flight.running().is_none() && !backing_off {
-            self.start(slot, &mut flight, caller);
+            // What was changed where it is stored is read anew, and so is what nobody can prolong.
+            let held = slot.held.load_full();
+            let former = held.filter(|held| held.lease.revocation.is_some() && held.revision == self.source.revision());
+            self.start(slot, &mut flight, caller, former);
         }
     }
 
@@ -57,7 +62,7 @@ impl Keeper {
         let landing = {
             let mut flight = slot.flight();
             let begun = flight.running().cloned();
-            begun.unwrap_or_else(|| self.start(slot, &mut flight, None))
+            begun.unwrap_or_else(|| self.start(slot, &mut flight, None, None))
         };
         let lease = self.landed(landing).await?;
         let held = slot.held.load();
@@ -83,7 +88,7 @@ impl Keeper {
         let landing = match (flight.running(), &flight.failure) {
             (Some(running), _) => running.clone(),
             (None, Some(failure)) if now < failure.retry_at_ms => return refuse(self.failed(failure.cause.clone())),
-            (None, _) => self.start(slot, &mut flight, caller),
+            (None, _) => self.start(slot, &mut flight, caller, None),
         };
         drop(flight);
         let (keeper, slot) = (self.clone(), slot.clone());
@@ -104,33 +109,42 @@ impl Keeper {
         Ok(lease)
     }
 
+    /// Mints, or prolongs `former` if its issuer does that.
     fn start(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         flight: &mut Flight,
         caller: Option<&Attested>,
+        former: Option<Arc<Held>>,
     ) -> watch::Receiver<Landing> {
         let sender = flight.start();
         let landing = sender.subscribe();
         let (keeper, slot, caller) = (self.clone(), slot.clone(), caller.cloned());
         self.runtime.spawn(async move {
-            // Before the read: what changes during it is noticed by the next look.
-            let revision = keeper.source.revision();
-            let minting = tokio::time::timeout(
-                MINT_TIMEOUT,
-                keeper.source.mint(Mint { ask: caller.as_ref().map(|caller| Ask { caller }) }),
-            );
-            let minted = minting.await.unwrap_or(Err(SourceError::Aborted));
-            let leased = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
+            let prolonged = match former {
+                Some(former) => keeper.prolong(&slot, &former).await,
+                None => None,
+            };
+            let landed = match prolonged {
+                Some(landed) => landed,
+                None => {
+                    // Before the read: what changes during it is noticed by the next look.
+                    let revision = keeper.source.revision();
+                    let mint = Mint { ask: caller.as_ref().map(|caller| Ask { caller }) };
+                    let minted = tokio::time::timeout(MINT_TIMEOUT, keeper.source.mint(mint)).await;
+                    let minted = minted.unwrap_or(Err(SourceError::Aborted));
+                    let leased = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));
+                    keeper.land(&slot, leased, revision)
+                }
+            };
             // The mint is over before the waiting are told, so that none of them can join it again.
-            let landed = keeper.land(&slot, leased, revision);
             sender.send_replace(Some(landed));
         });
         landing
     }
 
     /// Puts the outcome into the slot.
-    fn land(
+    pub(super) fn land(
         &self,
         slot: &Slot,
         leased: Result<Leased, SourceError>,
@@ -147,7 +161,10 @@ impl Keeper {
         match leased {
             Ok(leased) => {
                 flight.failure = None;
-                let refresh_at_ms = refresh_at_ms(now, leased.lease.ends_at_ms);
+                let refresh_at_ms = match self.source.refreshes_ahead() {
+                    true => refresh_at_ms(now, leased.lease.ends_at_ms),
+                    false => i64::MAX,
+                };
                 let installed = self.install(slot, leased, refresh_at_ms, revision);
                 drop(flight);
                 Ok(self.tell(installed))
@@ -156,7 +173,8 @@ impl Keeper {
                 let cause = Arc::new(cause);
                 let count = flight.failure.as_ref().map_or(1, |failure| failure.count.saturating_add(1));
                 let retry_at_ms = now.saturating_add(back_off_ms(count, &cause));
-                flight.failure = Some(Failure { cause: cause.clone(), count, retry_at_ms });
+                let since_ms = flight.failure.as_ref().map_or(now, |failure| failure.since_ms);
+                flight.failure = Some(Failure { cause: cause.clone(), count, since_ms, retry_at_ms });
                 let gone = cause.is_removal().then(|| slot.held.swap(None)).flatten();
                 drop(flight);
                 self.report(slot, &cause, gone.as_ref().map(|held| &*held.lease), count, now);
@@ -181,31 +199,44 @@ impl Keeper {
 
     /// A lease of what was minted: bound to the hosts that both the value and the configuration allow.
     pub(crate) fn make_lease(&self, minted: Minted, caller: Option<&Attested>) -> Result<Leased, SourceError> {
+        let stamp = |version: Option<Arc<str>>| CredentialStamp {
+            name: self.name.clone(),
+            version: version.unwrap_or_else(|| random_hex().into()),
+        };
+        let (new, principal) = (stamp(minted.version), caller.map(|caller| caller.principal.id.clone()));
+        // First: whatever else is wrong with the value, it is ended if it does not come to serve.
+        let revocation = minted
+            .issued
+            .map(|issued| self.revocations.of(issued, new.clone(), principal.clone(), minted.expires_at_ms));
         let hosts = self.narrow(minted.hosts)?;
         let now = self.clock.now_ms();
-        let usable_until = minted.expires_at_ms.map(|end| end - (end.saturating_sub(now) / 10).clamp(0, MARGIN_MAX_MS));
-        let ends = usable_until.into_iter().chain(caller.and_then(proof_end_ms)).min().unwrap_or(i64::MAX);
-        let lease = |fields, version: Option<Arc<str>>, hosts| {
-            let version = version.unwrap_or_else(|| random_hex().into());
-            let stamp = CredentialStamp { name: self.name.clone(), version };
-            Lease {
-                expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
-                ends_at_ms: ends,
-                renewable: self.source.is_renewable(),
-                key: caller.map_or(Key::Shared, |caller| self.source.key(Ask { caller })),
-                principal: caller.map(|caller| caller.principal.id.clone()),
-                ..Lease::new(stamp, fields, hosts)
-            }
+        let proof_ends_at_ms = caller.and_then(proof_end_ms).unwrap_or(i64::MAX);
+        let ends_at_ms = self.ends_at_ms(now, minted.expires_at_ms, proof_ends_at_ms);
+        let lease = |stamp, fields, hosts| Lease {
+            expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
+            ends_at_ms,
+            proof_ends_at_ms,
+            renewable: self.source.is_renewable(),
+            key: caller.map_or(Key::Shared, |caller| self.source.key(Ask { caller })),
+            principal: principal.clone(),
+            ..Lease::new(stamp, fields, hosts)
         };
         let Some(replaced) = minted.previous else {
-            return Ok(Leased { lease: lease(minted.fields, minted.version, hosts), overlap: None });
+            return Ok(Leased { lease: Lease { revocation, ..lease(new, minted.fields, hosts) }, overlap: None });
         };
-        let mut new = lease(minted.fields, minted.version, hosts.clone());
-        let mut previous = lease(replaced.fields, replaced.version, hosts);
+        let mut new = Lease { revocation, ..lease(new, minted.fields, hosts.clone()) };
+        let mut previous = lease(stamp(replaced.version), replaced.fields, hosts);
         new.share_guard(&mut previous);
         (new.rotating, previous.rotating) = (true, true);
         let turn = Arc::new(Turn::new(replaced.proven, replaced.since.saturating_mul(1_000), now));
         Ok(Leased { lease: new, overlap: Some(Overlap { previous: Arc::new(previous), turn }) })
+    }
+
+    /// When a value that was got now serves no more.
+    pub(super) fn ends_at_ms(&self, now: i64, expires_at_ms: Option<i64>, proof_ends_at_ms: i64) -> i64 {
+        let usable_until = expires_at_ms.map(|end| end - (end.saturating_sub(now) / 10).clamp(0, MARGIN_MAX_MS));
+        let unrefreshed = self.serve_until_ms.map(|ms| now.saturating_add(ms));
+        usable_until.into_iter().chain(unrefreshed).fold(proof_ends_at_ms, i64::min)
     }
 
     fn narrow(&self, bound: Option<Vec<BoundHost>>) -> Result<Vec<BoundHost>, SourceError> {
@@ -224,27 +255,34 @@ impl Keeper {
         Ok(both)
     }
 
-    fn failed(&self, cause: Arc<SourceError>) -> CredentialError {
+    pub(super) fn failed(&self, cause: Arc<SourceError>) -> CredentialError {
         CredentialError::Failed { name: self.name.clone(), cause }
     }
 }
 
 /// At 75 to 85 percent of the life that is left: replicas that started together do not refresh together.
-fn refresh_at_ms(now: i64, ends_at_ms: i64) -> i64 {
+pub(super) fn refresh_at_ms(now: i64, ends_at_ms: i64) -> i64 {
     if ends_at_ms == i64::MAX {
         return i64::MAX;
     }
     now.saturating_add(fraction(ends_at_ms.saturating_sub(now), 0.75 + 0.1 * random_fraction()))
 }
 
-/// 0.5 to 1 times 500 ms, 1 s, 2 s, … 30 s; longer if the issuer asks for it, up to the same 30 s.
-fn back_off_ms(count: u32, cause: &SourceError) -> i64 {
+/// 0.5 to 1 times 500 ms, 1 s, 2 s, … 30 s. Longer if the issuer asks for it, up to five minutes, and then a little more,
+/// so that not everybody who was told the same comes back at once.
+pub(super) fn back_off_ms(count: u32, cause: &SourceError) -> i64 {
     let doubled = BACK_OFF_FIRST_MS.saturating_mul(1_i64 << count.saturating_sub(1).min(16)).min(BACK_OFF_MAX_MS);
     let asked = cause.retry_after().and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(0);
-    fraction(doubled, 0.5 + 0.5 * random_fraction()).max(asked.min(BACK_OFF_MAX_MS))
+    let asked = fraction(asked.min(ASKED_MAX_MS), 1.0 + 0.1 * random_fraction());
+    fraction(doubled, 0.5 + 0.5 * random_fraction()).max(asked)
 }
 
-/// A part of a span; `part` is from 0 to 1.
+/// Whether what expires then is not worth ending: it does so by itself.
+pub(super) fn expires_soon(now: i64, expires_at_ms: i64) -> bool {
+    expires_at_ms.saturating_sub(now) <= MARGIN_MAX_MS
+}
+
+/// A part of a span, or a little more than it.
 fn fraction(span_ms: i64, part: f64) -> i64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a span of at most years, in ms")]
     let ms = (span_ms as f64 * part) as i64;

@@ -12,7 +12,7 @@ use crate::error::{CredentialError, SourceError};
 use crate::lease::Lease;
 
 /// What those who wait for a mint are told; `None` until it ends.
-pub(super) type Landing = Option<Result<Arc<Lease>, CredentialError>>;
+pub(crate) type Landing = Option<Result<Arc<Lease>, CredentialError>>;
 
 /// A lease and when to think of the next.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Held {
     pub(super) lease: Arc<Lease>,
     pub(super) refresh_at_ms: i64,
     pub(super) minted_at_ms: i64,
+    /// How long the value was to serve when it was minted, however often it was prolonged since.
+    pub(super) life_ms: i64,
     /// The source's revision before the value was read.
     pub(super) revision: u64,
     /// The lease before it, while a rotation is open.
@@ -35,6 +37,14 @@ impl Held {
                 Which::New => self.lease.clone(),
                 Which::Previous => overlap.previous.clone(),
             },
+        }
+    }
+
+    /// Ends the value at its issuer, whoever may be using it.
+    pub(super) fn revoke(&self, why: &Arc<str>) {
+        let previous = self.overlap.as_ref().map(|overlap| &overlap.previous);
+        for revocation in [Some(&self.lease), previous].into_iter().flatten().filter_map(|it| it.revocation.as_ref()) {
+            revocation.at_once(why);
         }
     }
 
@@ -70,6 +80,8 @@ pub(super) struct Flight {
 pub(super) struct Failure {
     pub(super) cause: Arc<SourceError>,
     pub(super) count: u32,
+    /// The first failure since the last good mint.
+    pub(super) since_ms: i64,
     pub(super) retry_at_ms: i64,
 }
 
@@ -141,6 +153,7 @@ impl Slot {
             return false;
         }
         flight.invalidated_at_ms = Some(now);
+        lease.because(&"upstream refused it".into());
         self.held.store(None);
         true
     }

@@ -1,5 +1,8 @@
+mod issued;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use claviger_contract::{ManualClock, Secret};
 use proptest::prelude::*;
@@ -21,6 +24,8 @@ struct Scripted {
     started: AtomicUsize,
     minted: AtomicUsize,
     per_caller: bool,
+    /// Knows its values, if there is one.
+    registrar: Option<Arc<issued::Registrar>>,
 }
 
 #[async_trait::async_trait]
@@ -40,7 +45,8 @@ impl Source for Scripted {
         let expires_at_ms = Some(self.clock.now_ms() + lasts_ms.ok_or(SourceError::Aborted)?);
         let number = self.minted.fetch_add(1, Ordering::SeqCst) + 1;
         let fields = vec![("value".into(), Secret::from(format!("token-{number}-canary")))];
-        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None, issued: None })
+        let issued = self.registrar.as_ref().map(|registrar| registrar.entry(number));
+        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None, issued })
     }
 
     fn is_renewable(&self) -> bool {
@@ -61,6 +67,10 @@ struct Bench {
 
 impl Bench {
     fn new(per_caller: bool) -> Self {
+        Self::with(per_caller, None)
+    }
+
+    fn with(per_caller: bool, registrar: Option<Arc<issued::Registrar>>) -> Self {
         let clock = Arc::new(ManualClock::at_ms(START_MS));
         let events = Arc::<Events>::default();
         let source = Arc::new(Scripted {
@@ -70,11 +80,14 @@ impl Bench {
             started: AtomicUsize::new(0),
             minted: AtomicUsize::new(0),
             per_caller,
+            registrar,
         });
         let keeper = Arc::new(Keeper {
             name: "c".into(),
             source: source.clone(),
             hosts: Some(vec![crate::BoundHost::parse("h.com").unwrap()]),
+            serve_until_ms: None,
+            revocations: Revocations::new(clock.clone(), events.clone(), tokio::runtime::Handle::current()),
             cache: Arc::default(),
             clock: clock.clone(),
             events: events.clone(),

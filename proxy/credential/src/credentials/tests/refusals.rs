@@ -73,8 +73,8 @@ async fn what_is_wrong_with_a_credential() {
         "claviger.toml:4:1: error: `credential.c.hsots`: unknown key\n  help: did you mean `hosts`?",
     );
     one(
-        "kind = \"static\"\nvalue = \"secret://sealed/x\"\nserve_until = \"1h\"",
-        "claviger.toml:4:1: error: `credential.c.serve_until`: unknown key\n  help: known here: description, hosts, kind, value",
+        "kind = \"static\"\nvalue = \"secret://sealed/x\"\nserve_until = \"9s\"",
+        "claviger.toml:4:15: error: `credential.c.serve_until`: `9s` is under 10s, so that the value would be fetched all the time",
     );
 }
 
@@ -169,13 +169,13 @@ async fn what_is_wrong_with_oauth2() {
     );
     with(
         "kind = \"oauth2\"\n",
-        "kind = \"oauth2\"\ngrant = \"refresh_token\"\n",
-        "claviger.toml:4:9: error: `credential.crm.grant`: the grant `refresh_token` is not supported yet\n  help: write `client_credentials`, or leave the key out",
+        "kind = \"oauth2\"\ngrant = \"password\"\n",
+        "claviger.toml:4:9: error: `credential.crm.grant`: `password` is no grant\n  help: write one of `client_credentials`, `refresh_token`, `jwt_bearer`, `token_exchange`",
     );
     with(
         "kind = \"oauth2\"\n",
-        "kind = \"oauth2\"\nauth = \"bsaic\"\n",
-        "claviger.toml:4:8: error: `credential.crm.auth`: `bsaic` is not a value of this key\n  help: did you mean `basic`? it is one of `basic`, `post`",
+        "kind = \"oauth2\"\nauth = \"client_secret_bsaic\"\n",
+        "claviger.toml:4:8: error: `credential.crm.auth`: `client_secret_bsaic` is not a value of this key\n  help: did you mean `client_secret_basic`? it is one of `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `tls_client_auth`, `self_signed_tls_client_auth`, `none`",
     );
     with(
         "kind = \"oauth2\"\n",
