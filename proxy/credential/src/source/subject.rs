@@ -171,6 +171,12 @@ impl Subject {
         env: &SourceEnv<'_>,
         out: &mut Diagnostics,
     ) -> Option<Self> {
+        if table.location().team().is_some() {
+            // Tokens that say who somebody is, for an audience of the team's choice: that is the platform's to decide.
+            out.error(table.location(), table.key(), "a team's file may not use tokens of workloads")
+                .help("the platform may define the credential, and lend it by `credentials` of the team");
+            return None;
+        }
         if !table.has("from") {
             table.missing("from", out).help("write `proof` (the workload's own token) or `minted` (one of `[issuer]`)");
         }
@@ -179,8 +185,9 @@ impl Subject {
             From::Proof => {
                 for key in ["audience", "lifetime", "claims"] {
                     let place = table.place_of(key).cloned();
+                    // Known here, also where it is not written.
+                    table.take(key);
                     if let Some(place) = place {
-                        table.take(key);
                         out.error(&place, table.key_of(key), "the workload's own token says already what it says")
                             .help("leave it out, or write `from = \"minted\"`");
                     }

@@ -54,7 +54,14 @@ impl Assertion {
         env: &SourceEnv<'_>,
         out: &mut Diagnostics,
     ) -> Option<Self> {
+        let both = table.place_of("from").filter(|_| table.has("key")).cloned();
+        if let Some(place) = both {
+            out.error(&place, table.key_of("from"), "what a key signs is no token of the workload's")
+                .help("leave out `key`, or this");
+        }
         let taken = if table.has("key") {
+            // Known here all the same.
+            table.take("from");
             Signed::take(&mut table, is_grant, has_issuer, check, env, out).map(|signed| Self::Signed(Box::new(signed)))
         } else if table.has("from") {
             Subject::take(&mut table, has_issuer, env, out).map(Self::Of)

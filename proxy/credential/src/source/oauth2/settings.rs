@@ -40,6 +40,9 @@ const OWN_PARAMETERS: &[&str] = &[
     "device_code",
 ];
 
+/// Keys of single grants.
+const GRANT_KEYS: &[&str] = &["refresh_token", "assertion", "subject_token", "actor_token", "requested_token_type"];
+
 /// Takes `grant` with its keys, `issuer`, `token_url`, `revocation_url`, `endpoint_hosts`, `client_id`, `auth` with its
 /// keys, `scope`, `audience`, `resource`, `parameters`, `allow_addresses` and `ca`.
 pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<Taken> {
@@ -49,8 +52,9 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
         Some(team) => team.reach(table, out),
         None => Reach::take(table, out),
     };
-    let endpoints = take_endpoints(table, &reach, team, out);
-    let optional = kind.is_some_and(|kind| kind.client_is_optional);
+    let logs_in = kind.is_some_and(|kind| kind.logs_in);
+    let endpoints = take_endpoints(table, &reach, logs_in, team, out);
+    let optional = kind.is_none_or(|kind| kind.client_is_optional);
     let client_id = match optional && !table.has("client_id") && !needs_client(table) {
         true => {
             table.take("client_id");
@@ -71,7 +75,14 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
     };
     let digester = Digester::new("source oauth2");
     let auth = client_auth::settings::take(table, optional, digester, &grant_env, out);
-    let grant = kind.and_then(|kind| (kind.take)(table, &grant_env, out));
+    let grant = match kind {
+        Some(kind) => (kind.take)(table, &grant_env, out),
+        None => {
+            // Which of them it has is not known: they are no mistakes of their own.
+            GRANT_KEYS.iter().for_each(|key| _ = table.take(key));
+            None
+        }
+    };
     let (Some(kind), Some(endpoints), Some(id), Some((auth, digester)), Some(grant)) =
         (kind, endpoints, client_id, auth, grant)
     else {
@@ -127,10 +138,12 @@ fn take_grant(table: &mut Table, out: &mut Diagnostics) -> Option<&'static Grant
     found
 }
 
-/// Takes `issuer`, `token_url`, `revocation_url` and `endpoint_hosts`.
+/// Takes `issuer`, `token_url`, `revocation_url` and `endpoint_hosts`; and where somebody logs in, `authorization_url` and
+/// `device_url`.
 fn take_endpoints(
     table: &mut Table,
     reach: &Reach,
+    logs_in: bool,
     team: Option<&TeamScope>,
     out: &mut Diagnostics,
 ) -> Option<Endpoints> {
@@ -143,10 +156,15 @@ fn take_endpoints(
     let also = take_endpoint_hosts(table, is_discovered, team, out);
     let mut configured = Vec::new();
     let mut complete = also.is_some();
-    for (which, name, what) in [
+    let of_logins = [
+        (Which::Authorization, "authorization_url", "an authorization endpoint"),
+        (Which::DeviceAuthorization, "device_url", "a device authorization endpoint"),
+    ];
+    let all = [
         (Which::Token, "token_url", "a token endpoint"),
         (Which::Revocation, "revocation_url", "a revocation endpoint"),
-    ] {
+    ];
+    for (which, name, what) in all.into_iter().chain(of_logins.into_iter().filter(|_| logs_in)) {
         let is_written = table.has(name);
         let endpoint = take_endpoint(name, what, table, reach, team, out);
         complete &= endpoint.is_some() || !is_written;

@@ -54,7 +54,11 @@ pub(in crate::source::oauth2) fn take(
     env: &GrantEnv<'_>,
     out: &mut Diagnostics,
 ) -> Option<(ClientAuth, Digester)> {
-    let method = take_method(table, optional, out)?;
+    let Some(method) = take_method(table, optional, out) else {
+        // Which of them it needs is not known: they are no mistakes of their own.
+        KEYS.iter().for_each(|(key, _)| _ = table.take(key));
+        return None;
+    };
     refuse_others(method, table, out);
     let auth = match method {
         Method::None => ClientAuth::None,
