@@ -24,6 +24,8 @@ struct Reader<'a> {
     stores: &'a Stores,
     target: &'a Target,
     address: &'a str,
+    /// Whether there is an `[issuer]`.
+    has_issuer: bool,
     digester: Digester,
 }
 
@@ -51,7 +53,8 @@ pub(crate) fn take(
         .field("namespace", namespace.as_ref().map_or(&b""[..], HeaderValue::as_bytes))
         .fields("allow_addresses", &reach.allow_addresses)
         .field("ca", reach.ca_pem.as_deref().unwrap_or_default());
-    let mut reader = Reader { stores, target: &target, address: address.as_str(), digester };
+    let has_issuer = around.tokens.issuer().is_some();
+    let mut reader = Reader { stores, target: &target, address: address.as_str(), has_issuer, digester };
     let login = reader.take_login(auth, &auth_key, out)?;
     let digester = reader.digester;
     let around = ArcSwap::from_pointee(around);
@@ -171,16 +174,34 @@ impl Reader<'_> {
         let role = table.required_string("role", out);
         let path = self.take_mount(&mut table, "jwt", out);
         let key = table.key_of("token");
-        let token = table.required_string("token", out);
+        let place = table.place_of("token").unwrap_or(table.location()).clone();
+        let token = table.string("token", out);
         let token = match token {
-            Some(text) if text.value == "issuer" => self.take_issuer(&mut table, out),
-            Some(text) if text.value.starts_with("secret://") => self.find(&text, &key, out).map(JwtFrom::Secret),
-            Some(text) => {
+            Some(text) if text.value.starts_with("secret://") => {
+                for name in ["subject", "audience"] {
+                    let written = table.place_of(name).cloned();
+                    // Known here, also where it is not written.
+                    table.take(name);
+                    if let Some(place) = written {
+                        out.error(&place, table.key_of(name), "a token that is read says already what it says")
+                            .help("leave it out, or write `token = \"issuer\"`");
+                    }
+                }
+                self.find(&text, &key, out).map(JwtFrom::Secret)
+            }
+            Some(text) if text.value != "issuer" => {
                 out.error(&text.location, key, "expected `issuer` or a reference, `secret://STORE/NAME`")
                     .help("write `secret://file/PATH` for a token in a file");
                 None
             }
-            None => None,
+            Some(_) | None if !self.has_issuer => {
+                ["subject", "audience"].into_iter().for_each(|name| drop(table.take(name)));
+                out.error(&place, key, "there is no `[issuer]` that would mint the token").help(
+                    "add `[issuer]`, or name a token that somebody else issues: `token = \"secret://file/PATH\"`",
+                );
+                None
+            }
+            Some(_) | None => self.take_issuer(&mut table, out),
         };
         table.finish(out);
         let role = role?.value;
@@ -188,7 +209,7 @@ impl Reader<'_> {
         Some(Login::Jwt { path: path?, role, token: token? })
     }
 
-    /// `token = "issuer"`: the token says who Claviger is, and whom it is for.
+    /// `token = "issuer"`, which is the default: the token says who Claviger is, and whom it is for.
     fn take_issuer(&mut self, table: &mut Table, out: &mut Diagnostics) -> Option<JwtFrom> {
         if !table.has("subject") {
             table
@@ -201,6 +222,11 @@ impl Reader<'_> {
             Some(texts) => texts.into_iter().map(|text| text.value).collect(),
             None => vec![self.address.trim_end_matches('/').to_owned()],
         };
+        if audience.is_empty() || audience.iter().any(String::is_empty) {
+            out.error(table.location(), table.key_of("audience"), "a token is for somebody")
+                .help("leave it out for the address of the server, or write what the role has as `bound_audiences`");
+            return None;
+        }
         let own = Principal { id: subject?.value, attributes: Attributes::default(), attested_by: "claviger".into() };
         self.note("subject", own.id.as_str());
         audience.iter().for_each(|audience| self.note("audience", audience));
