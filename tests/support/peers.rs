@@ -9,6 +9,9 @@
 //! | [`Llama`] | llama.cpp's server, cleartext and behind nginx's TLS: OpenAI and Anthropic APIs | API key |
 //! | [`GitHttps`] | nginx with git's own HTTP backend | basic auth |
 //! | [`OidcProvider`] | npm's oidc-provider | client secret, by basic or post |
+//! | [`LoginProvider`] | npm's oidc-provider, for people | code and PKCE, device code, each refresh token once |
+//! | [`OpenBao`] | OpenBao over TLS, with raft storage | whatever a test sets up |
+//! | [`Postgres`] | PostgreSQL | password (SCRAM) |
 //! | [`JwtApi`] | an API behind Envoy's `jwt_authn` | access token: issuer, audience, signature, time |
 //!
 //! [`Client`] runs an unmodified client in an otherwise empty environment. What a server saw of it, the credential above
@@ -20,8 +23,11 @@ mod envoy;
 mod git;
 mod installed;
 mod llama;
+mod login;
 mod nginx;
 mod oidc;
+mod openbao;
+mod postgres;
 mod seen;
 mod server;
 
@@ -31,7 +37,10 @@ pub use envoy::JwtApi;
 pub use git::GitHttps;
 pub use installed::Installed;
 pub use llama::Llama;
+pub use login::{Browser, LoginProvider};
 pub use nginx::TlsFront;
 pub use oidc::{OidcProvider, SecretIn};
+pub use openbao::OpenBao;
+pub use postgres::Postgres;
 pub use seen::{Seen, Sees};
 pub use server::{Endpoint, Server};

@@ -94,7 +94,9 @@ fn the_one(probing: &Probing, name: &str) -> Result<Login, Failure> {
     let all = probing.all_logins();
     let help = match nearest(name, all.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if all.is_empty() => "a credential that somebody logs in for has `kind = \"oauth2\"` and `grant = \"refresh_token\"`".into(),
+        None if all.is_empty() => {
+            "a credential that somebody logs in for has `kind = \"oauth2\"` and `grant = \"refresh_token\"`".into()
+        }
         None => format!("there are {}", all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     };
     let what = if probing.has_service(name) { "service" } else { "credential or service" };

@@ -26,7 +26,10 @@ pub(crate) fn run() -> Done {
         .map_err(|error| Failure::doing("start a runtime")(&error))?;
     // What ends other processes of a service does not end this one: it is done within moments.
     let deaf = runtime.block_on(async {
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal).into_iter().collect::<Result<Vec<_>, _>>()
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .map(signal)
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
     });
     let _deaf = deaf.map_err(failed)?;
     let mut said = zeroize::Zeroizing::new(Vec::with_capacity(ROOM));

@@ -1,7 +1,7 @@
 //! `claviger secret list`.
 
 use claviger_contract::{Clock, SystemClock};
-use claviger_credential::{SealedEntry, SealedStore};
+use claviger_credential::{GrantNote, SealedEntry, SealedStore};
 use serde::Serialize;
 
 use super::other;
@@ -19,6 +19,9 @@ struct Listed<'a> {
     /// The value before, while a rotation is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotating: Option<Rotating<'a>>,
+    /// What a login was granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<Granted<'a>>,
 }
 
 #[derive(Serialize)]
@@ -29,6 +32,20 @@ struct Rotating<'a> {
     previous_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_created: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Granted<'a> {
+    credential: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    renewed: String,
+    /// The refresh token was seen to work; until then the one before is kept.
+    proven: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unanswered: Option<String>,
 }
 
 impl<'a> From<&'a SealedEntry> for Listed<'a> {
@@ -44,6 +61,14 @@ impl<'a> From<&'a SealedEntry> for Listed<'a> {
                 probed: entry.proven,
                 previous_version: &previous.version,
                 previous_created: previous.created.map(time),
+            }),
+            grant: entry.grant.as_ref().map(|grant| Granted {
+                credential: &grant.credential,
+                scope: grant.scope.as_deref(),
+                renewed: time(grant.renewed),
+                proven: grant.proven,
+                refused: grant.refused.map(time),
+                unanswered: grant.unanswered.map(time),
             }),
         }
     }
@@ -63,7 +88,7 @@ pub(super) fn list(store: &SealedStore, output: Output) -> Result<(), Failure> {
 }
 
 fn text(entry: &SealedEntry, now: i64) {
-    let SealedEntry { name, version, created, owner, hosts, previous, .. } = entry;
+    let SealedEntry { name, version, created, owner, hosts, previous, grant, .. } = entry;
     let hosts = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let owner = owner.as_deref().unwrap_or("-");
     console::out(&format!("{name:<24} {version:<18} {:>5}  {owner:<24} {hosts}", age(now - created)));
@@ -76,6 +101,21 @@ fn text(entry: &SealedEntry, now: i64) {
             time(*created)
         ));
     }
+    if let Some(grant) = grant {
+        console::out(&format!("{:<24} {}", "", about(name, grant, now)));
+    }
+}
+
+/// What is known of a grant: whose it is, how old its refresh token is, and whether somebody has to log in.
+fn about(name: &str, grant: &GrantNote, now: i64) -> String {
+    let whose = if grant.credential.is_empty() { name } else { &grant.credential };
+    let state = match (grant.refused, grant.unanswered) {
+        (Some(refused), _) => format!("refused {} ago: run `claviger login {whose}`", age(now - refused)),
+        (None, Some(since)) => format!("an answer was lost {} ago; it is tried again", age(now - since)),
+        (None, None) => format!("renewed {} ago", age(now - grant.renewed)),
+    };
+    let scope = grant.scope.as_deref().map_or(String::new(), |scope| format!("; granted: {}", console::visible(scope)));
+    format!("login of `{whose}`, {state}{scope}")
 }
 
 /// The two coarsest units would be too much: "12d", "3h", "5m", "8s".

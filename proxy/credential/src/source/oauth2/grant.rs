@@ -81,12 +81,14 @@ pub(super) struct GrantKind {
     pub(super) take: TakeGrant,
     /// Whether it may do without a client that proves itself.
     pub(super) client_is_optional: bool,
+    /// Whether somebody has to log in for it.
+    pub(super) logs_in: bool,
 }
 
 /// Every grant.
 pub(super) const GRANTS: &[GrantKind] = &[
-    GrantKind { name: "client_credentials", take: client_credentials::take, client_is_optional: false },
-    GrantKind { name: "refresh_token", take: refresh_token::take, client_is_optional: false },
-    GrantKind { name: "jwt_bearer", take: jwt_bearer::take, client_is_optional: true },
-    GrantKind { name: "token_exchange", take: token_exchange::take, client_is_optional: true },
+    GrantKind { name: "client_credentials", take: client_credentials::take, client_is_optional: false, logs_in: false },
+    GrantKind { name: "refresh_token", take: refresh_token::take, client_is_optional: false, logs_in: true },
+    GrantKind { name: "jwt_bearer", take: jwt_bearer::take, client_is_optional: true, logs_in: false },
+    GrantKind { name: "token_exchange", take: token_exchange::take, client_is_optional: true, logs_in: false },
 ];

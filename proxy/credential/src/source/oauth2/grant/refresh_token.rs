@@ -125,6 +125,11 @@ impl Grant for RefreshToken {
         obtained.map(|(token, _)| token)
     }
 
+    /// Other processes use it too.
+    fn may_revoke(&self) -> bool {
+        false
+    }
+
     fn secrets(&self) -> Vec<&SecretReference> {
         vec![&self.handle.reference]
     }
