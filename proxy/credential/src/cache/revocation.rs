@@ -215,6 +215,7 @@ impl Revocations {
             kind,
             principal: about.principal.clone(),
             expires_at: about.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
+            secretless: None,
             detail: Some(detail),
         }));
     }
