@@ -34,17 +34,17 @@ use claviger_policy::analyze::Suppression;
 use claviger_policy::document::{self, Diagnostics, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
-    Bind, Canaries, CanaryKey, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings, Mode, PublicBind,
-    Service,
+    Bind, Canaries, CanaryKey, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener,
+    ListenerSettings, Mode, PublicBind, Service,
 };
 
 use crate::admin::{Access, AdminSettings};
 use crate::analyze::Surface;
 use crate::command::exec::running::Door;
 use crate::environment::ClientService;
-use crate::renewing::Renewing;
 use crate::handles::Handles;
 use crate::issuer::{self, IssuerTable};
+use crate::renewing::Renewing;
 
 pub(crate) use at_start::AtStart;
 pub(crate) use comments::remarks;
@@ -276,6 +276,7 @@ impl Draft {
         let check = |policy: &Policy, out: &mut Diagnostics| {
             asked::attestors(policy, &attestors, addressed, out);
             asked::fields(policy, &services, &credentials, out);
+            policy.narrowings().for_each(|(credential, narrow, _)| credentials.narrow(credential, narrow, out));
             roles.check(policy, out);
         };
         let policy = match self.untested {

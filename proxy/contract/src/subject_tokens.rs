@@ -40,6 +40,14 @@ pub enum SubjectTokenError {
     /// The keys are not there, or cannot sign.
     #[error("the issuer cannot sign: {0}")]
     Key(String),
+    /// A claim is made of what the caller does not have.
+    #[error("the claim `{claim}` is made of `{attribute}`, which the caller does not have in that form")]
+    Missing {
+        /// Its name.
+        claim: String,
+        /// The attribute.
+        attribute: String,
+    },
     /// A claim was asked for that the issuer sets itself.
     #[error("the claim `{0}` is the issuer's own")]
     Claim(String),

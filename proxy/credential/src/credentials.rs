@@ -1,15 +1,19 @@
 //! All credentials of one configuration.
 
+mod narrowed;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use claviger_contract::{Attested, Clock, EventSink, Outbound, Secretless, SubjectTokens};
 use claviger_policy::document::{Diagnostics, Located, Table};
 use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
 use http::StatusCode;
 
+use self::narrowed::Narrowed;
 use crate::binding::BoundHost;
 use crate::cache::{Keeper, LeaseState, Reread, Revocations};
 use crate::digest::Digest;
@@ -96,6 +100,10 @@ struct Entry {
     short: Vec<Arc<str>>,
     /// Whether no store says where the value may go, which then only the configuration does.
     is_unbound: bool,
+    /// As rules narrow it.
+    narrowed: ArcSwap<Narrowed>,
+    /// Those of the generation before, if the credential says what it said then.
+    former: Arc<Narrowed>,
 }
 
 /// How often stores are asked whether a value changed.
@@ -157,7 +165,7 @@ impl Credentials {
                 loop {
                     ticks.tick().await;
                     let Some(keepers) = keepers.upgrade() else { return };
-                    keepers.values().for_each(|entry| entry.keeper.tick());
+                    keepers.values().flat_map(Entry::all_keepers).for_each(|keeper| keeper.tick());
                 }
             });
         }
@@ -174,6 +182,12 @@ impl Credentials {
                 Some(entry) => entry.keeper.retire(&"no rule uses the credential any more".into()),
                 None => former.keeper.retire(&"the credential was removed or configured anew".into()),
             }
+            let kept: Vec<_> = kept.into_iter().flat_map(Entry::all_keepers).collect();
+            for former in former.all_keepers().skip(1) {
+                if !kept.iter().any(|keeper| Arc::ptr_eq(&keeper.cache, &former.cache)) {
+                    former.retire(&"no rule narrows the credential so any more".into());
+                }
+            }
         }
     }
 
@@ -182,7 +196,8 @@ impl Credentials {
     pub async fn close(&self, limit: Duration) {
         let begun = tokio::time::Instant::now();
         let why: Arc<str> = "the proxy stops".into();
-        let on_their_way: Vec<_> = self.keepers.values().flat_map(|entry| entry.keeper.close(&why)).collect();
+        let on_their_way: Vec<_> =
+            self.keepers.values().flat_map(Entry::all_keepers).flat_map(|keeper| keeper.close(&why)).collect();
         let landed = async {
             for mut landing in on_their_way {
                 // A mint whose task is gone has landed too.
@@ -282,8 +297,17 @@ impl Credentials {
     /// that nobody has seen upstream take.
     pub fn lease(&self, name: &str, grant: &Grant, attested: &Attested, replayable: bool) -> LeaseAnswer {
         // The binding is checked against the grant's target where the lease is injected.
-        let _ = grant;
-        self.lease_for(name, attested, replayable)
+        match grant.obligations().narrow.as_ref() {
+            None => self.lease_for(name, attested, replayable),
+            narrow => match self.keepers.get(name).and_then(|entry| entry.keeper_for(narrow)) {
+                Some(keeper) => keeper.lease(attested, replayable),
+                // Never the whole in the place of a part.
+                None => {
+                    let error = CredentialError::NotNarrowed(name.into());
+                    LeaseAnswer::Wait(Box::pin(std::future::ready(Err(error))))
+                }
+            },
+        }
     }
 
     /// The source of a credential, for its own tests.
@@ -306,7 +330,8 @@ impl Credentials {
     /// mints anew; at most once in 30 seconds.
     pub fn invalidate(&self, lease: &Arc<Lease>) {
         if let Some(entry) = self.keepers.get(&lease.stamp.name) {
-            entry.keeper.invalidate(lease);
+            // Versions are random: only the one that has it knows it.
+            entry.all_keepers().for_each(|keeper| keeper.invalidate(lease));
         }
     }
 
@@ -314,7 +339,7 @@ impl Credentials {
     /// anew, so that whoever suspends also refuses the requests. A name that there is not is ignored.
     pub fn drop_leases(&self, name: &str, why: &Arc<str>) {
         if let Some(entry) = self.keepers.get(name) {
-            entry.keeper.drop_leases(why);
+            entry.all_keepers().for_each(|keeper| keeper.drop_leases(why));
         }
     }
 
@@ -371,6 +396,7 @@ impl Entry {
             events: env.events.clone(),
             runtime: env.runtime.clone(),
         });
+        let former = narrowed::former(before.filter(|entry| entry.digest == digest));
         let is_unbound = taken.bound.is_none() && taken.seed.is_some();
         let is_short = |(name, value): &(Arc<str>, _)| (!guard::can_guard(value)).then(|| name.clone());
         let minted = taken.seed.iter().flat_map(|(minted, _)| &minted.fields);
@@ -382,7 +408,8 @@ impl Entry {
             keeper.seed(leased, revision);
         }
         let facts = CredentialFacts { name, hosts: hosts.iter().map(|host| host.pattern().clone()).collect() };
-        Self { keeper, digest, facts, kind, hosts, fields: taken.fields, short, is_unbound }
+        let narrowed = ArcSwap::default();
+        Self { keeper, digest, facts, kind, hosts, fields: taken.fields, short, is_unbound, narrowed, former }
     }
 }
 

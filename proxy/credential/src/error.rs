@@ -320,6 +320,9 @@ pub enum CredentialError {
     /// The proof that the value would be derived from has ended.
     #[error("credential `{0}`: the workload's proof has expired")]
     ProofEnded(Arc<str>),
+    /// A rule narrows it, and its source was never asked whether it can.
+    #[error("credential `{0}` is not known as the rule narrows it")]
+    NotNarrowed(Arc<str>),
 }
 
 impl CredentialError {
@@ -329,6 +332,7 @@ impl CredentialError {
             Self::Unknown(_) => "credential_unknown",
             Self::Failed { cause, .. } => cause.code(),
             Self::ProofEnded(_) => "proof_ended",
+            Self::NotNarrowed(_) => "credential_not_narrowed",
         }
     }
 }

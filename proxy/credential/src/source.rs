@@ -1,13 +1,17 @@
 //! How a credential's value is had. A new source is one file here and one line in [`KINDS`].
 
 mod caller;
+mod claims;
 mod client_certificate;
 mod federation;
+mod github_app;
+mod jwt;
 mod oauth2;
 mod private_key;
 mod static_value;
 mod subject;
 mod vault;
+mod x509;
 
 use std::fmt;
 use std::sync::Arc;
@@ -120,6 +124,14 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
         true
     }
 
+    /// The same source for no more than a rule's `narrow` says. It takes its keys from the table; what it leaves is an
+    /// unknown key. `None`: it cannot; why is in `out`.
+    fn narrowed(&self, table: &mut Table, out: &mut Diagnostics) -> Option<Arc<dyn Source>> {
+        out.error(table.location(), table.key(), "a credential of this kind cannot be narrowed")
+            .help("leave it out, or narrow what the credential itself may; kind `github-app` can be narrowed");
+        None
+    }
+
     /// How somebody logs in for it, if that is how it is had.
     fn login(&self) -> Option<Login> {
         None
@@ -159,4 +171,7 @@ pub(crate) const KINDS: &[(&str, Take)] = &[
     ("oauth2", oauth2::settings::take),
     ("federation", federation::settings::take),
     ("vault", vault::settings::take),
+    ("x509", x509::take),
+    ("jwt", jwt::take),
+    ("github-app", github_app::settings::take),
 ];

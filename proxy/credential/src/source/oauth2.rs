@@ -4,7 +4,7 @@
 pub(super) mod answer;
 mod assertion;
 mod client;
-mod client_auth;
+pub(super) mod client_auth;
 mod discovery;
 pub(super) mod endpoint;
 pub(super) mod form;

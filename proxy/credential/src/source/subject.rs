@@ -7,7 +7,7 @@ use claviger_policy::document::{Diagnostics, Item, Table, Value};
 use serde_json::Map;
 
 use super::caller::Needs;
-use super::{Ask, SourceEnv};
+use super::{Ask, SourceEnv, claims};
 use crate::digest::Digester;
 use crate::error::SourceError;
 
@@ -103,6 +103,25 @@ impl Says {
         self.audience.iter().map(|audience| audience.resolve(place)).collect()
     }
 
+    /// Whether the claims can be filled with what is attested of a caller, as those of minted tokens are.
+    pub(super) fn check_holes(self, table: &Table, out: &mut Diagnostics) -> Option<Self> {
+        let texts = |value: &serde_json::Value| match value {
+            serde_json::Value::Array(items) => items.clone(),
+            one => vec![one.clone()],
+        };
+        let mut all =
+            self.claims.iter().flat_map(|(name, value)| texts(value).into_iter().map(move |text| (name, text)));
+        let wrong = all.find_map(|(name, text)| Some((name, claims::check(text.as_str()?).err()?)));
+        match wrong {
+            None => Some(self),
+            Some((name, why)) => {
+                out.error(table.location(), table.key_of(&format!("claims.{name}")), why)
+                    .help("write an attribute in braces, as `{github.repository}`");
+                None
+            }
+        }
+    }
+
     pub(super) fn digest(&self, digester: Digester) -> Digester {
         let claims = serde_json::Value::Object(self.claims.clone());
         digester
@@ -196,7 +215,7 @@ impl Subject {
             }
             From::Minted => {
                 let key = table.key_of("from");
-                let says = Says::take(table, has_issuer, LIFETIME, out);
+                let says = Says::take(table, has_issuer, LIFETIME, out).and_then(|says| says.check_holes(table, out));
                 if env.env.tokens.issuer().is_none() {
                     out.error(&from.location, key, "there is no `[issuer]` that would mint it")
                         .help("add `[issuer]`, or write `proof` to use the workload's own token");
@@ -242,7 +261,7 @@ impl Subject {
                     principal: &caller.principal,
                     audience: &audience,
                     lifetime: says.lifetime,
-                    claims: says.claims.clone(),
+                    claims: claims::fill(&says.claims, &caller.principal)?,
                 };
                 Ok(tokens.mint(ask).await?.token)
             }

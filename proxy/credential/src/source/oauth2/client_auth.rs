@@ -124,7 +124,7 @@ impl ClientAuth {
 }
 
 /// A secret of the source's own, if it may go to this endpoint.
-pub(super) async fn read_for(handle: &SecretHandle, endpoint: &Target) -> Result<Stored, SourceError> {
+pub(in crate::source) async fn read_for(handle: &SecretHandle, endpoint: &Target) -> Result<Stored, SourceError> {
     let stored = handle.read().await?;
     check_binding(handle, &stored, endpoint)?;
     Ok(stored)
