@@ -32,7 +32,7 @@ use crate::state::State;
 use self::door::Guests;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::api::{Change, Changed, Finding, Reloaded, Standing, Wanted, shown};
+pub(crate) use self::api::{Change, Changed, Finding, Listed, Reloaded, Standing, Wanted, shown};
 pub(crate) use self::settings::AdminSettings;
 
 /// What only the control loop can do.

@@ -49,6 +49,10 @@ pub(crate) enum Command {
     Status(command::status::StatusArgs),
     /// Have the running process take up its configuration
     Reload(command::reload::ReloadArgs),
+    /// List credentials: what is behind them, and how they stand
+    Credential(command::credential::CredentialArgs),
+    /// Print the placeholders of a workload: one that turns up elsewhere is a thief's
+    Canary(command::canary::CanaryArgs),
     /// Seal, list, rotate and remove secrets
     Secret(command::secret::SecretArgs),
     /// Log in for a credential that somebody has to grant: by a browser, or by a code on another device
@@ -69,6 +73,8 @@ pub(crate) enum Command {
     Health(command::health::HealthArgs),
     /// Work on Kubernetes manifests
     K8s(command::k8s::K8sArgs),
+    /// What verifiers of minted tokens read, and the rotation of its keys
+    Issuer(command::issuer::IssuerArgs),
     /// Print the certificate that clients of forward listeners must trust
     Ca(command::ca::CaArgs),
     /// Show it all working, with nothing configured, in seconds

@@ -2,14 +2,17 @@
 
 pub(crate) mod analyze;
 pub(crate) mod ca;
+pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod configuration;
+pub(crate) mod credential;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod health;
 pub(crate) mod init;
+pub(crate) mod issuer;
 pub(crate) mod k8s;
 pub(crate) mod ledger;
 pub(crate) mod login;

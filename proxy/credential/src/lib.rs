@@ -9,6 +9,7 @@
 
 mod binding;
 mod cache;
+mod certificate;
 mod credentials;
 mod digest;
 mod error;
@@ -26,8 +27,9 @@ mod team;
 mod vault;
 
 pub use binding::{BoundHost, BoundHostError};
-pub use cache::Reread;
-pub use credentials::{CredentialEnv, Credentials, ServiceSecret};
+pub use cache::{LeaseState, Reread};
+pub use certificate::LeasedCertificate;
+pub use credentials::{CredentialEnv, Credentials, Inventoried, ServiceSecret};
 pub use error::{CredentialError, SourceError, StoreError};
 pub use guard::{EchoGuard, EchoScanner};
 pub use injection::{InjectError, Injected, InjectionPlan, inject, pass_as_sent};

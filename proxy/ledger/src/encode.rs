@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use claviger_contract::Secretless;
 use claviger_contract::event::{ConnectionEvent, CredentialEvent, Decided, Event, Finished, SystemEvent, Verdict};
 use claviger_policy::{AttributeValue, Principal};
 use serde::ser::SerializeMap as _;
@@ -306,6 +307,8 @@ struct CredentialFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Second>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    secretless: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Text<'a>>,
 }
 
@@ -323,6 +326,7 @@ impl<'a> From<&'a CredentialEvent> for CredentialFields<'a> {
             credential: VersionField { name: Text(&event.credential), version: text(&event.version) },
             principal: event.principal.as_ref().map(|id| Text(id.as_str())),
             expires_at: event.expires_at.map(Second),
+            secretless: event.secretless.map(Secretless::as_str),
             detail: text(&event.detail),
         }
     }

@@ -1,6 +1,7 @@
 //! `/v1/…`: what the Unix socket and `[admin.remote]` offer. Every change asks for a role, and leaves a record also
 //! when it is refused.
 
+mod credentials;
 mod reload;
 mod secrets;
 mod status;
@@ -16,6 +17,7 @@ use super::Desk;
 use super::access::{Caller, Role};
 use super::answer::ApiError;
 
+pub(crate) use self::credentials::Listed;
 pub(crate) use self::reload::{Finding, Reloaded};
 pub(crate) use self::secrets::{Change, Changed, Standing};
 pub(crate) use self::suspensions::{Wanted, shown};
@@ -28,6 +30,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/suspensions", get(suspensions::list).post(suspensions::suspend).delete(suspensions::resume))
+        .route("/v1/credentials", get(credentials::list))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/secrets", post(secrets::changed))
         .fallback(async || ApiError::NotFound("there is nothing here; the API begins with /v1/".to_owned()))

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use claviger_credential::Inventoried;
 use claviger_policy::document::{self, Diagnostics, Severity};
 use serde::Serialize;
 
@@ -44,8 +45,10 @@ pub(crate) fn run(args: &CheckArgs) -> Done {
     found.sort();
     let count = |severity| found.iter().filter(|one| one.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let inventory = compiled.as_ref().filter(|_| errors == 0);
+    let inventory = inventory.map_or_else(Vec::new, |compiled| compiled.generation.credentials.inventory());
     match args.output {
-        Output::Json => console::out(&json(&found)?),
+        Output::Json => console::out(&json(&found, &inventory)?),
         Output::Text => {
             console::diagnostics(&found);
             if errors == 0
@@ -59,6 +62,9 @@ pub(crate) fn run(args: &CheckArgs) -> Done {
                     plural(generation.services.len(), "service"),
                     plural(warnings, "warning"),
                 ));
+                for one in &inventory {
+                    console::out(&format!("credential `{}`: {}", one.name, one.secretless.as_str()));
+                }
             }
         }
     }
@@ -96,7 +102,19 @@ struct Finding<'a> {
     team: Option<&'a str>,
 }
 
-fn json(found: &Diagnostics) -> Result<String, Failure> {
+/// What is found, and of each credential whether a stored secret is behind it.
+fn json(found: &Diagnostics, inventory: &[Inventoried]) -> Result<String, Failure> {
+    let keys: Vec<String> = inventory.iter().map(|one| format!("credential.{}", one.name)).collect();
+    let notes = inventory.iter().zip(&keys).map(|(one, key)| Finding {
+        severity: "note",
+        file: None,
+        line: None,
+        column: None,
+        key,
+        message: one.secretless.as_str(),
+        help: None,
+        team: one.team.as_deref(),
+    });
     let findings: Vec<Finding<'_>> = found
         .iter()
         .map(|one| Finding {
@@ -112,6 +130,7 @@ fn json(found: &Diagnostics) -> Result<String, Failure> {
             help: one.help.as_deref(),
             team: one.team.as_deref(),
         })
+        .chain(notes)
         .collect();
     serde_json::to_string_pretty(&findings).map_err(|error| Failure::doing("print the findings")(&error))
 }

@@ -37,6 +37,7 @@ fn records_have_these_fields() {
         kind: CredentialEventKind::Minted,
         principal: Some(SpiffeId::parse("spiffe://acme.internal/docs").unwrap()),
         expires_at: Some(NOW_MS / 1_000 + 3_600),
+        secretless: Some(claviger_contract::Secretless::EndToEnd),
         detail: None,
     }));
     ledger.flush().unwrap();

@@ -95,6 +95,7 @@ impl Presets {
     /// Whether the value is what a preset puts in a key's place.
     pub(super) fn is_placeholder(&self, value: &Secret) -> bool {
         self.0.iter().filter_map(|known| known.client.placeholder.as_ref()).any(|text| value::is_text(value, text))
+            || value::is_canary(value)
     }
 }
 

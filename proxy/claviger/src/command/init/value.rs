@@ -36,6 +36,11 @@ pub(super) fn is_text(value: &Secret, text: &str) -> bool {
     bytes(value) == text.as_bytes()
 }
 
+/// Whether it is a placeholder of a workload's own.
+pub(super) fn is_canary(value: &Secret) -> bool {
+    std::str::from_utf8(bytes(value)).is_ok_and(claviger_wire::is_canary)
+}
+
 /// Whether it begins so. Prefixes are public: the provider documents them.
 pub(super) fn begins_with(value: &Secret, prefix: &str) -> bool {
     bytes(value).starts_with(prefix.as_bytes())

@@ -4,7 +4,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use claviger_policy::HostPattern;
-use claviger_wire::preset;
+use claviger_wire::{is_canary, preset};
 
 use super::super::check::{Check, Id};
 use super::super::scene::Scene;
@@ -222,7 +222,8 @@ fn secrets(scene: &Scene<'_>, variable: &Variable<'_>) -> Vec<Check> {
         let client = preset.about().client;
         let placeholder = client.placeholder.as_deref();
         for name in client.secrets {
-            let real = variable(&name).is_some_and(|value| Some(&*value) != placeholder && value.len() >= SECRET_MIN);
+            let real = variable(&name)
+                .is_some_and(|value| Some(&*value) != placeholder && !is_canary(&value) && value.len() >= SECRET_MIN);
             if real && !names.contains(&name) {
                 names.push(name);
             }
