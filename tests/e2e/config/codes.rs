@@ -27,6 +27,8 @@ fn every_refusal_has_a_section_with_its_status() {
         let (status, rest) = row.split_once(',').unwrap();
         let number = match status {
             "BAD_REQUEST" => "400",
+            "UNAUTHORIZED" if rest.contains("\"handle_invalid\"") => "401",
+            "TOO_MANY_REQUESTS" => "429",
             // To a forward listener's client it is the proxy that asks.
             "UNAUTHORIZED" => "401 / 407",
             "FORBIDDEN" => "403",
@@ -53,10 +55,12 @@ fn every_refusal_has_a_section_with_its_status() {
 
 #[test]
 fn every_reason_stands_in_the_table() {
-    let mut expected = BTreeSet::from(["no_longer_allowed".to_owned()]);
+    let by_hand = ["no_longer_allowed", "handle_absent", "invalid_request", "unsupported_grant_type"];
+    let mut expected = BTreeSet::from(by_hand.map(str::to_owned));
     for (file, signature) in [
         ("policy/src/grant.rs", "impl Reason {"),
         ("proxy/identity/src/error.rs", "pub fn code(&self)"),
+        ("proxy/wire/src/phantom.rs", "fn verify("),
         ("proxy/credential/src/error.rs", "impl SourceError {"),
         ("proxy/credential/src/error.rs", "impl CredentialError {"),
         ("proxy/credential/src/injection/error.rs", "pub fn code(&self)"),

@@ -127,7 +127,7 @@ async fn the_token_endpoint_speaks_its_protocol() {
         assert!(body["error_uri"].as_str().unwrap().ends_with("#login_refused"));
     }
     let answer = app.get("/crm/oauth/token?x=1", &[]).await;
-    assert_eq!(told(&answer), refused(403, "denied"), "no rule allows to GET it, and none would pass it on");
+    assert_eq!(told(&answer), refused(400, "denied"), "no rule allows to GET it, and none would pass it on");
     // Nobody, and somebody who may not.
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = http.post(proxy.gateway("/crm/oauth/token")).form(&[("grant_type", "client_credentials")]).send().await.unwrap();
@@ -156,6 +156,6 @@ async fn the_token_endpoint_speaks_its_protocol() {
     let real = [("grant_type", "client_credentials"), ("client_id", "crm"), ("client_secret", "a-real-looking-secret-0123456789")];
     assert_eq!(app.post("/crm/oauth/token", &real).await.status(), 200);
     assert_eq!(scene.origin.connections(), 0, "no byte of a login goes upstream");
-    let text = format!("{:?}{}", proxy.records("decided", 13), proxy.output());
+    let text = format!("{:?}{}", proxy.records("decided", 12), proxy.output());
     assert!(!text.contains("a-real-looking-secret") && !text.contains("an-old-real-one"), "{text}");
 }

@@ -1,8 +1,8 @@
 //! hvac as it is: it logs in by approle and by JWT, and reads KV.
 
-use claviger_tests::World;
 use claviger_tests::origin::{Handler, Origin, full, handler};
-use claviger_tests::peers::Client;
+use claviger_tests::peers::{Client, OpenBao};
+use claviger_tests::{Proxy, World};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -41,10 +41,14 @@ fn vault(key: &str) -> Handler {
 }
 
 fn services(port: u16, ops: &str) -> String {
+    services_at("vault.test", port, ops)
+}
+
+fn services_at(host: &str, port: u16, ops: &str) -> String {
     format!(
         r#"
 [service.vault]
-hosts = ["vault.test"]
+hosts = ["{host}"]
 connect = "127.0.0.1:{port}"
 ca = "ca.pem"
 allow_addresses = ["127.0.0.1"]
@@ -62,11 +66,11 @@ ops = [{ops}]
 }
 
 /// All that an application does, through the forward listener.
-async fn run(world: &World, proxy: &claviger_tests::Proxy, workload: &str, way: &str) -> Value {
+async fn run(world: &World, proxy: &Proxy, (host, way): (&str, &str)) -> Value {
     let root = world.run(&["ca", "--config", "claviger.toml"]);
     world.write("root.pem", root.stdout);
-    let through = format!("http://jwt:{}@{}", world.token(workload), proxy.address("forward"));
-    let client = Client::python("vault_login.py").args(["https://vault.test", way]);
+    let through = format!("http://jwt:{}@{}", world.token("app"), proxy.address("forward"));
+    let client = Client::python("vault_login.py").args([&format!("https://{host}"), way]);
     let client = client.env("ROLE_ID", "app-role").env("SECRET_ID", SECRET_ID).env("JWT", "eyJ.not.real");
     let client = client.trust(&world.path().join("root.pem")).proxy(&through);
     client.run_without(&[&world.canary]).await.ok().json()
@@ -80,7 +84,7 @@ async fn hvac_logs_in_by_approle_and_by_jwt() {
     configure(&world, &services(origin.port(), "\"* /v1/**\""));
     let proxy = world.start();
     for way in ["approle", "jwt"] {
-        let found = run(&world, &proxy, "app", way).await;
+        let found = run(&world, &proxy, ("vault.test", way)).await;
         assert_eq!((&found["before"], &found["after"]), (&json!(false), &json!(true)), "{way}: {found:#}");
         let handle = found["login"]["auth"]["client_token"].as_str().unwrap();
         assert!(handle.starts_with("clvh_"), "{way}: {handle}");
@@ -126,17 +130,46 @@ async fn who_may_not_log_in_is_told_so_by_hvac() {
     assert!(origin.seen().iter().all(|seen| seen.uri.path().starts_with("/v1/secret/data/")), "{:?}", origin.seen());
 }
 
+/// The server is real, and so is the token, which hvac never sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn hvac_reads_from_openbao() {
+    let mut world = World::new();
+    let bao = OpenBao::start(&world.ca).await;
+    bao.write("sys/mounts/secret", &json!({ "type": "kv", "options": { "version": "2" } })).await;
+    bao.write("secret/data/app", &json!({ "data": { "user": "app" } })).await;
+    let policy = r#"path "secret/data/*" { capabilities = ["read"] } path "auth/token/create" { capabilities = ["update"] }"#;
+    bao.write("sys/policies/acl/app", &json!({ "policy": policy })).await;
+    let made = bao.write("auth/token/create", &json!({ "policies": ["app"], "ttl": "10m" })).await;
+    made["auth"]["client_token"].as_str().unwrap().clone_into(&mut world.canary);
+    world.seal("vault", &world.canary, &["openbao.test"]);
+    configure(&world, &services_at("openbao.test", bao.port(), "\"* /v1/**\""));
+    let proxy = world.start();
+    for way in ["approle", "jwt"] {
+        let found = run(&world, &proxy, ("openbao.test", way)).await;
+        assert_eq!((&found["before"], &found["after"]), (&json!(false), &json!(true)), "{way}: {found:#}");
+        assert!(found["login"]["auth"]["client_token"].as_str().unwrap().starts_with("clvh_"), "{way}");
+        assert_eq!(found["secret"]["data"]["data"], json!({ "user": "app" }), "{way}: {found:#}");
+        assert_eq!(found["absent"]["error"], "InvalidPath", "{way}: OpenBao's own words pass: {}", found["absent"]);
+        assert_eq!(found["created"]["error"], "Forbidden", "{way}: {}", found["created"]);
+    }
+    // The clients revoked what they had; the real token lives.
+    let lookup = bao.write("auth/token/lookup", &json!({ "token": world.canary })).await;
+    assert!(lookup["data"]["ttl"].as_i64().unwrap() > 0, "{lookup}");
+}
+
 /// Where the rule names it, an operation that hands out a token passes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hands_out_a_token_must_be_named() {
     let world = World::new();
     let origin = Origin::start(&world.ca, &["vault.test"], &["http/1.1"], vault(&world.canary)).await;
     world.seal("vault", &world.canary, &["vault.test"]);
-    let named = "\"POST,PUT /v1/auth/*/login\", \"* /v1/auth/token/*\", \"POST /v1/auth/token/create\", \"GET /v1/secret/**\"";
-    for (ops, passes) in [("\"* /v1/**\"", false), (named, true)] {
+    let named = "\"POST /v1/auth/token/create\", \"* /v1/**\"";
+    // The first operation that matches counts.
+    let too_late = "\"* /v1/**\", \"POST /v1/auth/token/create\"";
+    for (ops, passes) in [(named, true), (too_late, false)] {
         configure(&world, &services(origin.port(), ops));
         let proxy = world.start();
-        let found = run(&world, &proxy, "app", "approle").await;
+        let found = run(&world, &proxy, ("vault.test", "approle")).await;
         match passes {
             true => assert_eq!(found["created"]["auth"]["client_token"], "hvs.made", "{found:#}"),
             false => assert_eq!(found["created"]["error"], "Forbidden", "{found:#}"),
