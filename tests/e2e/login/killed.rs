@@ -127,15 +127,8 @@ async fn all_is_killed_and_the_answer_is_lost() {
     scene.gate.hold(Hold::Nothing);
     let proxy = scene.world.start();
     scene.get(&proxy).await;
-    let said = |record: &serde_json::Value| {
-        let detail = record["detail"].as_str().unwrap_or_default();
-        detail.contains("the answer to an earlier use of it was lost") && detail.contains("`claviger login calendar`")
-    };
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !proxy.records("credential", 1).iter().any(said) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", proxy.records("credential", 1));
-        tokio::task::yield_now().await;
-    }
+    let lost = "the answer to an earlier use of it was lost";
+    scene.wait_for_detail(&proxy, &[lost, "run `claviger login calendar`"]);
     let listed = scene.world.run(&["secret", "list", "--config", "claviger.toml"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.contains("run `claviger login calendar`"), "{listed}");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use claviger_tests::origin::{full, handler};
 use claviger_tests::peers::{Browser, LoginProvider};
-use claviger_tests::{Origin, Proxy, World, canary};
+use claviger_tests::{Origin, PATIENCE, Proxy, World, canary};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -126,6 +126,19 @@ allow_addresses = ["127.0.0.1"]
     /// How often a refresh token was taken.
     pub(crate) fn renewals(&self) -> usize {
         self.server.count("granted app refresh_token")
+    }
+
+    /// Waits for a record of a credential whose detail has all of these.
+    pub(crate) fn wait_for_detail(&self, proxy: &Proxy, words: &[&str]) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let has = |record: &serde_json::Value| {
+            let detail = record["detail"].as_str().unwrap_or_default();
+            words.iter().all(|word| detail.contains(word))
+        };
+        while !proxy.records("credential", 0).iter().any(has) {
+            assert!(std::time::Instant::now() < deadline, "{words:?}: {:?}", proxy.records("credential", 0));
+            std::thread::yield_now();
+        }
     }
 
     /// The server took no refresh token for stolen, and refused nothing.
