@@ -44,11 +44,13 @@ impl Renewing {
     /// Waits for renewals that are under way, for a while.
     pub(crate) fn settle(&self) {
         let mut under_way = self.under_way.subscribe();
-        let settled = self.control.block_on(async {
-            tokio::time::timeout(LAST_WAIT, under_way.wait_for(|count| *count == 0)).await.is_ok()
-        });
+        let settled = self
+            .control
+            .block_on(async { tokio::time::timeout(LAST_WAIT, under_way.wait_for(|count| *count == 0)).await.is_ok() });
         if !settled {
-            crate::console::note("a refresh token was sent and is not answered yet: another process waits for the answer");
+            crate::console::note(
+                "a refresh token was sent and is not answered yet: another process waits for the answer",
+            );
         }
     }
 }

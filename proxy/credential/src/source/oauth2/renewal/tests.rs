@@ -328,8 +328,11 @@ mod passed {
     #[tokio::test]
     async fn a_renewal_arrives_as_it_was_sent() {
         let world = World::new();
-        let certificate =
-            ClientCertificate { chain_pem: b"chain".to_vec(), key_pem: Secret::from("canary-key".to_owned()), digest: [3; 32] };
+        let certificate = ClientCertificate {
+            chain_pem: b"chain".to_vec(),
+            key_pem: Secret::from("canary-key".to_owned()),
+            digest: [3; 32],
+        };
         for reach in [
             Reach::default(),
             Reach {
@@ -342,7 +345,10 @@ mod passed {
             let bytes = sent.to_bytes();
             let came = Renewal::from_bytes(&bytes, sent.lock().unwrap()).unwrap();
             assert_eq!(came.to_bytes(), bytes);
-            assert_eq!((came.reach.clone(), came.request.url.as_str()), (sent.reach.clone(), sent.request.url.as_str()));
+            assert_eq!(
+                (came.reach.clone(), came.request.url.as_str()),
+                (sent.reach.clone(), sent.request.url.as_str())
+            );
             assert_eq!((came.place.former, came.request.max_response), (true, 77));
             assert!(came.request.headers["authorization"].is_sensitive());
             // One that was cut, at whichever byte, is none: its sender was killed.
