@@ -17,8 +17,8 @@ use crate::source::{SourceEnv, Taken};
 
 /// GitHub itself.
 const API: &str = "https://api.github.com";
-/// Where its tokens go, if nothing is said: the API, uploads, and git over https.
-const HOSTS: [&str; 3] = ["api.github.com", "uploads.github.com", "github.com"];
+/// Where its tokens go, if nothing is said: the API, uploads, raw files, and git over https.
+const HOSTS: [&str; 4] = ["api.github.com", "uploads.github.com", "raw.githubusercontent.com", "github.com"];
 
 /// Takes `client_id` or `app_id`, `private_key`, `installation`, `api_url`, `repositories`, `repository_ids`, `permissions`,
 /// `allow_addresses` and `ca`.
