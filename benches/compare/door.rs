@@ -1,7 +1,7 @@
 //! How a client comes into a proxy, and what it asks for there.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
@@ -52,6 +52,15 @@ pub(crate) struct Job {
     pub(crate) body: Bytes,
 }
 
+/// Text, a mebibyte of it.
+pub(crate) fn mebibyte() -> Bytes {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
+        let text = b"the quick brown fox jumps over the lazy dog. ".iter().copied().cycle();
+        text.take(1 << 20).collect()
+    });
+    TEXT.clone()
+}
+
 /// A keep-alive connection.
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
@@ -73,21 +82,29 @@ impl Job {
         Self { method: Method::POST, path: "/v1/chat/completions", body: format!("{head}{text}{tail}").into() }
     }
 
+    /// A stream of events.
+    pub(crate) fn events() -> Self {
+        Self { method: Method::GET, path: "/v1/events", body: Bytes::new() }
+    }
+
     /// A mebibyte there and a mebibyte back.
     pub(crate) fn mebibyte() -> Self {
-        let text: Vec<u8> =
-            b"the quick brown fox jumps over the lazy dog. ".iter().copied().cycle().take(1 << 20).collect();
-        Self { method: Method::POST, path: "/v1/mebibyte", body: text.into() }
+        Self { method: Method::POST, path: "/v1/mebibyte", body: mebibyte() }
     }
 }
 
 impl Door {
+    /// A door on loopback that asks for no token.
+    pub(crate) fn new(port: u16, layer: Layer, prefix: &'static str) -> Self {
+        Self { address: ([127, 0, 0, 1], port).into(), layer, prefix, authorizations: [].into() }
+    }
+
     /// The request for a job; `turn` picks the authorization.
     pub(crate) fn request(&self, job: &Job, turn: usize) -> Request<Full<Bytes>> {
         let mut request = Request::builder()
             .method(&job.method)
             .uri(format!("{}{}", self.prefix, job.path))
-            .header("host", self.host());
+            .header("host", self.authority());
         if let Some(value) = self.authorizations.get(turn % self.authorizations.len().max(1)) {
             request = request.header("authorization", value);
         }
@@ -108,6 +125,14 @@ impl Door {
     /// What `Host` says: a gateway's own name, or, through CONNECT, the upstream's.
     pub(crate) fn host(&self) -> &'static str {
         if matches!(self.layer, Layer::Connect { .. }) { HOST } else { GATEWAY }
+    }
+
+    /// The same with a port where it is not the usual one.
+    fn authority(&self) -> String {
+        match self.layer {
+            Layer::Connect { port, .. } if port != 443 => format!("{}:{port}", self.host()),
+            _ => self.host().to_owned(),
+        }
     }
 
     /// A new HTTP/1.1 connection.

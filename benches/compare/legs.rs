@@ -13,32 +13,14 @@ pub(crate) mod nginx;
 pub(crate) mod pingora;
 pub(crate) mod squid;
 
-use crate::door::{Door, Problem};
+use crate::door::{Door, Layer, Problem};
 use crate::meter::Tree;
 use crate::scene::Scene;
+use crate::server::Server;
 
-/// What keeps a proxy running.
-pub(crate) trait Running {
-    /// Its processes.
-    fn tree(&self) -> Tree;
-}
-
-impl Running for crate::server::Server {
-    fn tree(&self) -> Tree {
-        crate::server::Server::tree(self)
-    }
-}
-
-impl Running for claviger_tests::Proxy {
-    fn tree(&self) -> Tree {
-        Tree(self.pid())
-    }
-}
-
-/// A running proxy and the ways into it.
-pub(crate) struct Leg {
-    pub(crate) name: &'static str,
-    pub(crate) running: Box<dyn Running>,
+/// The ways into a proxy, as far as it has them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors {
     /// A clear-text client of a gateway.
     pub(crate) clear: Option<Door>,
     /// A client with a certificate.
@@ -49,26 +31,65 @@ pub(crate) struct Leg {
     pub(crate) connect: Option<Door>,
 }
 
-/// Starts a proxy.
-pub(crate) type Start = fn(&Scene) -> Result<Leg, Problem>;
+/// Starts a proxy, and does not wait for it.
+pub(crate) type Launch = fn(&Scene) -> Result<(Server, Doors), Problem>;
+
+/// A running proxy.
+pub(crate) struct Leg {
+    pub(crate) name: &'static str,
+    pub(crate) doors: Doors,
+    pub(crate) launch: Launch,
+    server: Server,
+}
 
 /// All proxies by name; ours comes first.
-pub(crate) const ALL: [(&str, Start); 9] = [
-    ("claviger", claviger::start),
+pub(crate) const ALL: [(&str, Launch); 9] = [
+    ("claviger", claviger::launch),
     ("before", claviger::before),
-    ("nginx", nginx::start),
-    ("haproxy", haproxy::start),
-    ("envoy", envoy::start),
-    ("pingora", pingora::start),
-    ("hudsucker", hudsucker::start),
-    ("squid", squid::start),
-    ("mitmproxy", mitmproxy::start),
+    ("nginx", nginx::launch),
+    ("haproxy", haproxy::launch),
+    ("envoy", envoy::launch),
+    ("pingora", pingora::launch),
+    ("hudsucker", hudsucker::launch),
+    ("squid", squid::launch),
+    ("mitmproxy", mitmproxy::launch),
 ];
+
+impl Leg {
+    /// Starts one and waits until it listens.
+    pub(crate) fn start(scene: &Scene, name: &'static str, launch: Launch) -> Result<Self, Problem> {
+        Self::of(name, launch, launch(scene)?)
+    }
+
+    /// One that was launched.
+    pub(crate) fn of(name: &'static str, launch: Launch, (server, doors): (Server, Doors)) -> Result<Self, Problem> {
+        let door = doors.clear.as_ref().or(doors.connect.as_ref()).ok_or("has no door")?;
+        let server = server.listening(door.address)?;
+        Ok(Self { name, doors, launch, server })
+    }
+
+    /// Its processes.
+    pub(crate) fn tree(&self) -> Tree {
+        self.server.tree()
+    }
+}
 
 /// The gateways' prefix.
 const PREFIX: &str = "/api";
 
-/// A door of a peer, which asks for no proof but a certificate.
-fn door(port: u16, layer: crate::door::Layer, prefix: &'static str) -> Option<Door> {
-    Some(Door { address: ([127, 0, 0, 1], port).into(), layer, prefix, authorizations: [].into() })
+/// The doors of a peer's gateway. It asks for no proof but a certificate.
+fn gateway(scene: &Scene, clear: u16, mutual: u16) -> Doors {
+    let door = |port: u16, layer| Some(Door::new(port, layer, PREFIX));
+    Doors {
+        clear: door(clear, Layer::Clear),
+        mutual: door(mutual, Layer::Tls(scene.mutual(&["http/1.1"]))),
+        mutual_h2: door(mutual, Layer::Tls(scene.mutual(&["h2"]))),
+        connect: None,
+    }
+}
+
+/// The door of a peer that intercepts; `to` is the port that its clients ask for.
+fn forward(scene: &Scene, port: u16, to: u16) -> Doors {
+    let layer = Layer::Connect { port: to, proof: None, tls: scene.intercepted() };
+    Doors { connect: Some(Door::new(port, layer, "")), ..Doors::default() }
 }

@@ -5,6 +5,7 @@
 //! that stalls is not spared the requests that it kept waiting ("coordinated omission").
 
 pub(crate) mod closed;
+pub(crate) mod events;
 pub(crate) mod open;
 
 use std::time::Duration;

@@ -3,9 +3,11 @@
 //! `benches/compare/run` installs the peers and starts this; docs/performance.md says how it measures.
 
 mod door;
+mod fresh;
 mod legs;
 mod load;
 mod meter;
+mod origin;
 mod report;
 mod rounds;
 mod scene;
@@ -34,6 +36,9 @@ enum Command {
         /// A `result.json` of an earlier run
         result: PathBuf,
     },
+    /// What stands behind the upstream, at this port; `measure` starts it
+    #[command(hide = true)]
+    Origin { port: u16 },
 }
 
 /// What is measured, and for how long.
@@ -64,8 +69,18 @@ impl MeasureArgs {
         if self.short { self.rounds.min(2) } else { self.rounds }
     }
 
+    /// Of works that start a process in each.
+    fn fresh_rounds(&self) -> u32 {
+        if self.short { 1 } else { self.rounds }
+    }
+
+    /// Idle connections that are held.
+    fn idle(&self) -> usize {
+        if self.short { 500 } else { 2_000 }
+    }
+
     fn time(&self) -> Duration {
-        Duration::from_secs_f64(if self.short { self.seconds.min(0.5) } else { self.seconds })
+        Duration::from_secs_f64(if self.short { self.seconds.min(0.4) } else { self.seconds })
     }
 }
 
@@ -81,5 +96,6 @@ fn main() {
             report::store(&result, &args.out.unwrap_or(default));
         }
         Command::Page { result } => report::page(&result),
+        Command::Origin { port } => load::block_on(origin::serve(port)),
     }
 }

@@ -107,9 +107,11 @@ impl Outcome {
 /// One work as a Markdown table.
 pub(crate) fn table(work: &WorkResult) -> String {
     let mut text = format!("\n**{}** (`{}`)\n\n", work.title, work.name);
-    let columns = [Metric::CpuUs, Metric::P50Us, Metric::P99Us, Metric::Syscalls];
-    let columns: Vec<Metric> =
-        columns.into_iter().filter(|metric| work.legs.iter().any(|leg| leg.median(*metric).is_some())).collect();
+    let columns: Vec<Metric> = Metric::ALL
+        .into_iter()
+        .filter(|metric| *metric != Metric::PerSecond)
+        .filter(|metric| work.legs.iter().any(|leg| leg.median(*metric).is_some()))
+        .collect();
     text += &format!(
         "| proxy | {} | ours ÷ its CPU time |\n",
         columns.iter().map(|m| m.title()).collect::<Vec<_>>().join(" | ")
@@ -131,6 +133,19 @@ pub(crate) fn table(work: &WorkResult) -> String {
 }
 
 impl Metric {
+    /// In the order of a table.
+    const ALL: [Self; 9] = [
+        Self::CpuUs,
+        Self::P50Us,
+        Self::P99Us,
+        Self::PerSecond,
+        Self::Syscalls,
+        Self::StartMs,
+        Self::StartCpuMs,
+        Self::ProcessMib,
+        Self::ConnectionKib,
+    ];
+
     /// As a table's column.
     fn title(self) -> &'static str {
         match self {
@@ -139,6 +154,10 @@ impl Metric {
             Self::P99Us => "p99",
             Self::PerSecond => "a second",
             Self::Syscalls => "system calls each",
+            Self::StartMs => "first answer after",
+            Self::StartCpuMs => "CPU time until then",
+            Self::ProcessMib => "idle process",
+            Self::ConnectionKib => "each idle connection",
         }
     }
 
@@ -150,6 +169,9 @@ impl Metric {
             Self::CpuUs | Self::P50Us | Self::P99Us => format!("{value:.1} µs"),
             Self::PerSecond => format!("{value:.0}"),
             Self::Syscalls => format!("{value:.1}"),
+            Self::StartMs | Self::StartCpuMs => format!("{value:.1} ms"),
+            Self::ProcessMib => format!("{value:.1} MiB"),
+            Self::ConnectionKib => format!("{value:.1} KiB"),
         }
     }
 }

@@ -5,25 +5,25 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::MeasureArgs;
-use crate::door::Door;
-use crate::legs::{self, Leg};
+use crate::door::{Door, Problem};
+use crate::legs::{self, Leg, claviger};
 use crate::load::{self, closed};
 use crate::meter::Syscalls;
 use crate::report::{LegResult, Outcome, WorkResult};
 use crate::scene::Scene;
-use crate::works::{self, Metric, Sample, Shape, Work};
+use crate::works::{self, Metric, SMALL, Sample, Shape, Work};
 
 /// Starts everything, measures it, and says what came of it.
 pub(crate) fn measure(args: &MeasureArgs) -> Outcome {
     open_files();
     let scene = Scene::new();
     let (mut legs, mut skipped) = (Vec::new(), Vec::new());
-    for (name, start) in legs::ALL {
+    for (name, launch) in legs::ALL {
         let wanted = args.peers.is_empty() || name == "claviger" || args.peers.iter().any(|peer| peer == name);
         if !wanted || name == "before" && std::env::var_os("CLAVIGER_BEFORE").is_none() {
             continue;
         }
-        match start(&scene) {
+        match Leg::start(&scene, name, launch) {
             Ok(leg) => legs.push(leg),
             Err(reason) => {
                 eprintln!("compare: without {name}: {reason}");
@@ -36,20 +36,37 @@ pub(crate) fn measure(args: &MeasureArgs) -> Outcome {
     assert!(unknown.is_none(), "there is no `{}`; there are {}", unknown.unwrap(), names.join(", "));
     let wanted =
         works::ALL.iter().filter(|work| args.only.is_empty() || args.only.iter().any(|only| only == work.name));
-    let works = wanted.map(|work| one(work, &legs, args)).collect();
+    let works = wanted.filter_map(|work| {
+        eprintln!("compare: {}", work.title);
+        let Shape::Growth { small, large } = work.shape else { return Some(one(work, &scene, &legs, args)) };
+        let grown = [("claviger", large), (SMALL, small)].map(|(name, size)| {
+            let launched = claviger::variant(&scene, &claviger_tests::binary(), size.variant)?;
+            Leg::of(name, claviger::launch, launched)
+        });
+        match grown.into_iter().collect::<Result<Vec<Leg>, Problem>>() {
+            Ok(legs) => Some(one(work, &scene, &legs, args)),
+            Err(reason) => {
+                eprintln!("compare: without {}: {reason}", work.name);
+                skipped.push((work.name.to_owned(), reason));
+                None
+            }
+        }
+    });
+    let works = works.collect();
     Outcome::new(args.rounds(), args.time(), works, skipped)
 }
 
-fn one(work: &Work, legs: &[Leg], args: &MeasureArgs) -> WorkResult {
-    eprintln!("compare: {}", work.title);
-    let entered = legs.iter().filter_map(|leg| Some((leg, work.door(leg)?)));
-    let mut entered: Vec<(&Leg, &Door, LegResult)> =
-        entered.map(|(leg, door)| (leg, door, LegResult::new(leg.name))).collect();
-    for round in 0..=args.rounds() {
-        for (leg, door, result) in &mut entered {
+fn one(work: &Work, scene: &Scene, legs: &[Leg], args: &MeasureArgs) -> WorkResult {
+    let entered = legs.iter().filter(|leg| work.door(leg).is_some());
+    let mut entered: Vec<(&Leg, LegResult)> = entered.map(|leg| (leg, LegResult::new(leg.name))).collect();
+    // A process that is started for its figure has nothing to warm up.
+    let fresh = matches!(work.shape, Shape::Cold | Shape::Idle);
+    let turns = if fresh { 1..=args.fresh_rounds() } else { 0..=args.rounds() };
+    for round in turns {
+        for (leg, result) in &mut entered {
             // The first round warms up: code paged in, pools filled, leaves minted.
             let time = if round == 0 { args.time() / 4 } else { args.time() };
-            let sample = work.measure(leg, door, time, round);
+            let sample = work.measure(scene, leg, time, round, args.idle());
             if round > 0 {
                 result.samples.push(sample);
             }
@@ -58,11 +75,11 @@ fn one(work: &Work, legs: &[Leg], args: &MeasureArgs) -> WorkResult {
         entered.rotate_left(1);
     }
     if work.counts_syscalls() {
-        for (leg, door, result) in &mut entered {
-            result.syscalls = syscalls(work, leg, door, args.time());
+        for (leg, result) in &mut entered {
+            result.syscalls = work.door(leg).and_then(|door| syscalls(work, leg, door, args.time()));
         }
     }
-    let mut results: Vec<LegResult> = entered.into_iter().map(|(_, _, result)| result).collect();
+    let mut results: Vec<LegResult> = entered.into_iter().map(|(_, result)| result).collect();
     results.sort_by_key(|result| legs.iter().position(|leg| leg.name == result.name));
     let result = WorkResult { name: work.name.to_owned(), title: work.title.to_owned(), legs: results };
     println!("{}", crate::report::table(&result));
@@ -75,8 +92,8 @@ fn syscalls(work: &Work, leg: &Leg, door: &Door, time: Duration) -> Option<f64> 
     let job = (work.job)();
     load::block_on(async {
         let senders = closed::warm(door, &job, connections).await.ok()?;
-        let counting = Syscalls::start(leg.running.tree(), with);
-        let tally = closed::keep_alive(door, &job, senders, time).await;
+        let counting = Syscalls::start(leg.tree(), with);
+        let tally = closed::keep_alive(door, &job, senders, connections, time).await;
         counting.finish().map(|calls| calls as f64 / tally.units.max(1) as f64)
     })
 }

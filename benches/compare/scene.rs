@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::door::GATEWAY;
 use crate::legs::nginx;
+use crate::origin;
 use crate::server::Server;
 
 /// Workers of each proxy.
@@ -35,7 +36,8 @@ pub(crate) struct Scene {
     /// The upstream's port.
     pub(crate) upstream: u16,
     folder: TempDir,
-    _upstream: Server,
+    /// The upstream, and what stands behind it.
+    _servers: [Server; 2],
 }
 
 impl Scene {
@@ -45,9 +47,10 @@ impl Scene {
         let server = world.ca.issue(&[GATEWAY]);
         fs::write(folder.path().join("bundle.pem"), domain.bundle()).unwrap();
         let authority = authority(folder.path());
-        let (upstream, port) = nginx::upstream(&world).unwrap();
+        let (origin, origin_port) = origin::launch().unwrap();
+        let (upstream, port) = nginx::upstream(&world, origin_port).unwrap();
         let svid = domain.svid_for("/app", SECONDS);
-        Self { svid, server, authority, upstream: port, folder, _upstream: upstream, world, domain }
+        Self { svid, server, authority, upstream: port, folder, _servers: [upstream, origin], world, domain }
     }
 
     /// The roots of client certificates, a file.

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// When it was started.
+    pub(crate) spawned: Instant,
     folder: TempDir,
 }
 
@@ -29,13 +31,14 @@ impl Server {
         let output = File::create(folder.path().join("output.log")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let program = PathBuf::from(command.get_program());
+        let spawned = Instant::now();
         let child = command.spawn().map_err(|error| format!("failed to start `{}`: {error}", program.display()))?;
-        Ok(Self { child, folder })
+        Ok(Self { child, spawned, folder })
     }
 
     /// Waits until it listens there.
-    pub(crate) fn listening(mut self, port: u16) -> Result<Self, Problem> {
-        let (address, deadline) = (SocketAddr::from(([127, 0, 0, 1], port)), Instant::now() + PATIENCE);
+    pub(crate) fn listening(mut self, address: SocketAddr) -> Result<Self, Problem> {
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || Instant::now() > deadline {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::door::{Door, Job, Problem};
-use crate::legs::Leg;
-use crate::load::{self, Metered, Tally, closed, open};
+use crate::fresh;
+use crate::legs::claviger::{USUAL, Variant};
+use crate::legs::{Doors, Leg};
+use crate::load::{self, Metered, Tally, closed, events, open};
+use crate::scene::Scene;
 
 /// Keep-alive connections of a client.
 const CONNECTIONS: usize = 32;
@@ -32,6 +35,14 @@ pub(crate) enum Metric {
     PerSecond,
     /// System calls per request.
     Syscalls,
+    /// From the start of the process to its first answer, in milliseconds.
+    StartMs,
+    /// CPU time until then, in milliseconds.
+    StartCpuMs,
+    /// Resident memory of a process that has served nothing, in MiB.
+    ProcessMib,
+    /// Resident memory of an idle connection, in KiB.
+    ConnectionKib,
 }
 
 /// What one leg did in one round.
@@ -70,7 +81,27 @@ pub(crate) enum Shape {
     Streams(usize),
     /// A connection for each request, so many at a time; of one host, or each of another.
     Fresh { at_a_time: usize, hosts: Hosts },
+    /// So many streams of events.
+    Events(usize),
+    /// A process that is started for it: until its first answer.
+    Cold,
+    /// A process that is started for it: the memory of idle connections.
+    Idle,
+    /// Two Clavigers, of which one has more of something; [`SMALL`] is compared with as a peer.
+    Growth { small: Size, large: Size },
 }
+
+/// The name of the Claviger that has less.
+pub(crate) const SMALL: &str = "small";
+
+/// A Claviger and its clients' keep-alive connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) variant: Variant,
+    pub(crate) connections: usize,
+}
+
+const USUAL_SIZE: Size = Size { variant: USUAL, connections: CONNECTIONS };
 
 /// Whose certificate a new connection asks for.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +141,7 @@ const fn most(metric: Metric, most: f64) -> Target {
 
 const GATEWAY: &[Target] = &[cpu("nginx", 1.0), cpu("envoy", 0.55), cpu("pingora", 0.75), most(Metric::Syscalls, 5.0)];
 const GATEWAY_OPEN: &[Target] = &[p50("nginx", 1.0), p99("nginx", 1.0)];
+const GROWTH: &[Target] = &[cpu(SMALL, 1.15)];
 const NEW_INTERCEPTED: &[Target] = &[cpu("hudsucker", 0.5), p50("hudsucker", 0.15)];
 
 /// All of them, in the order of the page.
@@ -191,7 +223,7 @@ pub(crate) const ALL: &[Work] = &[
         title: "A new intercepted connection for each request, leaf certificate cached",
         way: Way::Connect,
         job: Job::get,
-        shape: Shape::Fresh { at_a_time: 8, hosts: Hosts::One },
+        shape: Shape::Fresh { at_a_time: 4, hosts: Hosts::One },
         without: &["mitmproxy", "squid"],
         targets: NEW_INTERCEPTED,
     },
@@ -200,7 +232,7 @@ pub(crate) const ALL: &[Work] = &[
         title: "A new intercepted connection for each request, each to a host of its own: leaf certificate minted, new upstream connection",
         way: Way::Connect,
         job: Job::get,
-        shape: Shape::Fresh { at_a_time: 8, hosts: Hosts::New },
+        shape: Shape::Fresh { at_a_time: 4, hosts: Hosts::New },
         without: &["mitmproxy", "squid"],
         targets: NEW_INTERCEPTED,
     },
@@ -222,36 +254,144 @@ pub(crate) const ALL: &[Work] = &[
         without: &[],
         targets: &[cpu("envoy", 0.6)],
     },
+    Work {
+        name: "sse",
+        title: "Server-sent events: 160 streams of 10 events a second; latency is an event's delay",
+        way: Way::Clear,
+        job: Job::events,
+        shape: Shape::Events(160),
+        without: &[],
+        targets: &[cpu("nginx", 0.9), p50("nginx", 1.0)],
+    },
+    Work {
+        name: "sse-intercept",
+        title: "Server-sent events through CONNECT with interception",
+        way: Way::Connect,
+        job: Job::events,
+        shape: Shape::Events(160),
+        without: &["mitmproxy", "squid"],
+        targets: &[cpu("hudsucker", 1.0), p50("hudsucker", 1.0)],
+    },
+    Work {
+        name: "idle",
+        title: "Idle keep-alive connections of a gateway, resident memory",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Idle,
+        without: &[],
+        targets: &[most(Metric::ConnectionKib, 8.0), most(Metric::ProcessMib, 12.0)],
+    },
+    Work {
+        name: "idle-intercept",
+        title: "Idle intercepted connections, resident memory",
+        way: Way::Connect,
+        job: Job::get,
+        shape: Shape::Idle,
+        without: &["mitmproxy", "squid"],
+        targets: &[most(Metric::ConnectionKib, 20.0)],
+    },
+    Work {
+        name: "cold",
+        title: "Cold start to the first served request",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Cold,
+        without: &[],
+        targets: &[Target { peer: Some("nginx"), metric: Metric::StartMs, most: 0.8 }],
+    },
+    Work {
+        name: "growth-workers",
+        title: "Growth: 2 workers (small: 1)",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Growth {
+            small: Size { variant: Variant { workers: 1, ..USUAL }, connections: CONNECTIONS },
+            large: USUAL_SIZE,
+        },
+        without: &[],
+        targets: GROWTH,
+    },
+    Work {
+        name: "growth-connections",
+        title: "Growth: 5,000 connections (small: 10), ten requests at a time",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Growth {
+            small: Size { variant: USUAL, connections: 10 },
+            large: Size { variant: USUAL, connections: 5_000 },
+        },
+        without: &[],
+        targets: GROWTH,
+    },
+    Work {
+        name: "growth-rules",
+        title: "Growth: 10,000 rules (small: 10)",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Growth {
+            small: Size { variant: Variant { rules: 10, ..USUAL }, connections: CONNECTIONS },
+            large: Size { variant: Variant { rules: 10_000, ..USUAL }, connections: CONNECTIONS },
+        },
+        without: &[],
+        targets: GROWTH,
+    },
+    Work {
+        name: "growth-principals",
+        title: "Growth: 10,000 principals (small: 1)",
+        way: Way::Clear,
+        job: Job::get,
+        shape: Shape::Growth {
+            small: USUAL_SIZE,
+            large: Size { variant: Variant { principals: 10_000, ..USUAL }, connections: CONNECTIONS },
+        },
+        without: &[],
+        targets: GROWTH,
+    },
 ];
+
+impl Way {
+    /// The way into a proxy, if it has it.
+    pub(crate) fn door(self, doors: &Doors) -> Option<&Door> {
+        let door = match self {
+            Self::Clear => &doors.clear,
+            Self::Mutual => &doors.mutual,
+            Self::MutualH2 => &doors.mutual_h2,
+            Self::Connect => &doors.connect,
+        };
+        door.as_ref()
+    }
+}
 
 impl Work {
     /// The way into a leg, if it takes part.
     pub(crate) fn door<'a>(&self, leg: &'a Leg) -> Option<&'a Door> {
-        let door = match self.way {
-            Way::Clear => &leg.clear,
-            Way::Mutual => &leg.mutual,
-            Way::MutualH2 => &leg.mutual_h2,
-            Way::Connect => &leg.connect,
-        };
-        door.as_ref().filter(|_| !self.without.contains(&leg.name))
+        self.way.door(&leg.doors).filter(|_| !self.without.contains(&leg.name))
     }
 
     /// One turn of one leg.
-    pub(crate) fn measure(&self, leg: &Leg, door: &Door, time: Duration, round: u32) -> Sample {
+    pub(crate) fn measure(&self, scene: &Scene, leg: &Leg, time: Duration, round: u32, idle: usize) -> Sample {
         let limit = time * 3 + PATIENCE;
-        let metered = load::block_on(async { tokio::time::timeout(limit, self.load(leg, door, time, round)).await });
-        match metered.unwrap_or_else(|_| Err(format!("does not end within {limit:?}"))) {
-            Ok(metered) => sample(metered, time),
-            Err(problem) => Sample { errors: 1, problem: Some(problem), ..Sample::default() },
-        }
+        let sample = match self.shape {
+            Shape::Cold => fresh::cold(self, scene, leg),
+            Shape::Idle => fresh::idle(self, scene, leg, idle),
+            _ => load::block_on(async {
+                let load = tokio::time::timeout(limit, self.load(leg, time, round));
+                load.await.unwrap_or_else(|_| Err(format!("does not end within {limit:?}")))
+            })
+            .map(|metered| sample(metered, time)),
+        };
+        sample.unwrap_or_else(|problem| Sample { errors: 1, problem: Some(problem), ..Sample::default() })
     }
 
-    async fn load(&self, leg: &Leg, door: &Door, time: Duration, round: u32) -> Result<Metered, Problem> {
-        let (job, tree) = ((self.job)(), leg.running.tree());
+    async fn load(&self, leg: &Leg, time: Duration, round: u32) -> Result<Metered, Problem> {
+        let (job, tree) = ((self.job)(), leg.tree());
+        let door = self.door(leg).ok_or("has no such door")?;
         Ok(match self.shape {
-            Shape::Closed(connections) => {
-                let senders = closed::warm(door, &job, connections).await?;
-                Metered::around(tree, closed::keep_alive(door, &job, senders, time)).await
+            Shape::Closed(connections) => keep_alive(leg, door, &job, [connections; 2], time).await?,
+            Shape::Growth { small, large } => {
+                let size = if leg.name == SMALL { small } else { large };
+                let at_a_time = small.connections.min(large.connections);
+                keep_alive(leg, door, &job, [size.connections, at_a_time], time).await?
             }
             Shape::Open(rate) => {
                 let senders = closed::warm(door, &job, CONNECTIONS).await?;
@@ -266,6 +406,11 @@ impl Work {
                 };
                 Metered::around(tree, closed::fresh(door, &job, at_a_time, time, host)).await
             }
+            Shape::Events(streams) => {
+                let streams = events::open(door, &job, streams).await?;
+                Metered::around(tree, events::read(streams, time)).await
+            }
+            Shape::Cold | Shape::Idle => return Err("is not a load".to_owned()),
         })
     }
 
@@ -273,6 +418,21 @@ impl Work {
     pub(crate) fn counts_syscalls(&self) -> bool {
         self.targets.iter().any(|target| target.metric == Metric::Syscalls)
     }
+}
+
+async fn keep_alive(
+    leg: &Leg,
+    door: &Door,
+    job: &Job,
+    [connections, at_a_time]: [usize; 2],
+    time: Duration,
+) -> Result<Metered, Problem> {
+    let mut senders = closed::warm(door, job, connections).await?;
+    // Each token is verified once, and not while it counts.
+    for turn in connections..door.authorizations.len() {
+        crate::door::exchange(&mut senders[turn % connections], door.request(job, turn)).await?;
+    }
+    Ok(Metered::around(leg.tree(), closed::keep_alive(door, job, senders, at_a_time, time)).await)
 }
 
 fn sample(mut metered: Metered, time: Duration) -> Sample {

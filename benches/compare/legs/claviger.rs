@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use claviger_tests::svid::tls_client;
 use http::HeaderValue;
 
-use super::{Leg, PREFIX};
+use super::{Doors, PREFIX};
 use crate::door::{Door, Layer, Problem};
-use crate::scene::{Scene, WORKERS};
+use crate::scene::{Scene, WORKERS, free_port};
+use crate::server::Server;
 
 /// How a Claviger differs from the usual one.
 #[derive(Clone, Copy, Debug)]
@@ -25,75 +27,76 @@ pub(crate) struct Variant {
 pub(crate) const USUAL: Variant = Variant { workers: WORKERS, rules: 1_000, principals: 1 };
 
 /// The usual Claviger.
-pub(crate) fn start(scene: &Scene) -> Result<Leg, Problem> {
-    variant(scene, "claviger", &claviger_tests::binary(), USUAL)
+pub(crate) fn launch(scene: &Scene) -> Result<(Server, Doors), Problem> {
+    variant(scene, &claviger_tests::binary(), USUAL)
 }
 
 /// Another build of it, to compare with: what `CLAVIGER_BEFORE` names.
-pub(crate) fn before(scene: &Scene) -> Result<Leg, Problem> {
+pub(crate) fn before(scene: &Scene) -> Result<(Server, Doors), Problem> {
     let binary = std::env::var_os("CLAVIGER_BEFORE").ok_or("`CLAVIGER_BEFORE` names no binary")?;
     let binary = std::fs::canonicalize(PathBuf::from(binary)).map_err(|error| format!("CLAVIGER_BEFORE: {error}"))?;
-    variant(scene, "before", &binary, USUAL)
+    variant(scene, &binary, USUAL)
 }
 
 /// One that differs.
-pub(crate) fn variant(scene: &Scene, name: &'static str, binary: &Path, variant: Variant) -> Result<Leg, Problem> {
+pub(crate) fn variant(scene: &Scene, binary: &Path, variant: Variant) -> Result<(Server, Doors), Problem> {
+    static LAUNCHED: AtomicU32 = AtomicU32::new(0);
     let world = &scene.world;
     if !world.path().join("state").exists() {
+        world.write("bundle.pem", scene.domain.bundle());
+        world.write("gateway.pem", std::fs::read(&scene.server.cert).unwrap());
+        world.write("gateway.key", std::fs::read(&scene.server.key).unwrap());
         world.seal("api", &world.canary, &["api.test", "*.wide.test"]);
     }
-    world.write("bundle.pem", scene.domain.bundle());
-    world.write("gateway.pem", std::fs::read(&scene.server.cert).unwrap());
-    world.write("gateway.key", std::fs::read(&scene.server.key).unwrap());
+    // Several run side by side, each in a state of its own.
+    let name = format!("c{}", LAUNCHED.fetch_add(1, Ordering::Relaxed));
+    let copied = Command::new("cp").args(["-a", "state", &format!("state-{name}")]).current_dir(world.path()).status();
+    assert!(copied.unwrap().success());
+    let ports: [u16; 3] = std::array::from_fn(|_| free_port());
     let file = format!("{name}.toml");
-    world.write(&file, configuration(scene, name, variant));
-    let mut command = Command::new(binary);
-    command.current_dir(world.path()).env_clear().env("HOME", world.path());
-    let workers = variant.workers.to_string();
-    command.args(["run", "--config", &file, "--cores", &workers]);
-    let proxy = world.start_command(command);
-
-    let bearer = |n: usize| HeaderValue::from_str(&format!("Bearer {}", scene.token(&principal(n)))).unwrap();
-    let authorizations: Arc<[HeaderValue]> = (0..variant.principals).map(bearer).collect();
+    world.write(&file, configuration(scene, &name, ports, variant.rules));
     let root = world.run(&["ca", "--config", &file]);
-    let root = String::from_utf8(root.stdout).unwrap();
-    let tls = Arc::new(tls_client(&root, None, &["http/1.1"]));
-    let proof = format!("Bearer {}", scene.token(&principal(0)));
-    let door = |listener, layer, prefix, authorizations| {
-        Some(Door { address: proxy.address(listener).parse().unwrap(), layer, prefix, authorizations })
-    };
-    Ok(Leg {
-        name,
-        clear: door("gateway", Layer::Clear, PREFIX, authorizations),
-        mutual: door("mesh", Layer::Tls(scene.mutual(&["http/1.1"])), PREFIX, [].into()),
-        mutual_h2: door("mesh", Layer::Tls(scene.mutual(&["h2"])), PREFIX, [].into()),
-        connect: door("forward", Layer::Connect { port: 443, proof: Some(proof), tls }, "", [].into()),
-        running: Box::new(proxy),
-    })
-}
+    if !root.status.success() {
+        return Err(String::from_utf8_lossy(&root.stderr).into_owned());
+    }
+    let tls = Arc::new(tls_client(&String::from_utf8(root.stdout).unwrap(), None, &["http/1.1"]));
+    let bearer = |n: usize| HeaderValue::from_str(&format!("Bearer {}", scene.token(&format!("app-{n}")))).unwrap();
+    let authorizations: Arc<[HeaderValue]> = (0..variant.principals).map(bearer).collect();
+    let proof = Some(format!("Bearer {}", scene.token("app-0")));
 
-fn principal(n: usize) -> String {
-    if n == 0 { "app".to_owned() } else { format!("app-{n}") }
+    let server = Server::spawn(|_| {
+        let mut command = Command::new(binary);
+        command.current_dir(world.path()).env_clear().env("HOME", world.path());
+        command.args(["run", "--config", &file, "--cores", &variant.workers.to_string()]);
+        command
+    })?;
+    let [clear, mutual, forward] = ports;
+    let doors = Doors {
+        clear: Some(Door { authorizations, ..Door::new(clear, Layer::Clear, PREFIX) }),
+        mutual: Some(Door::new(mutual, Layer::Tls(scene.mutual(&["http/1.1"])), PREFIX)),
+        mutual_h2: Some(Door::new(mutual, Layer::Tls(scene.mutual(&["h2"])), PREFIX)),
+        connect: Some(Door::new(forward, Layer::Connect { port: 443, proof, tls }, "")),
+    };
+    Ok((server, doors))
 }
 
 /// The whole file.
-fn configuration(scene: &Scene, name: &str, variant: Variant) -> String {
+fn configuration(scene: &Scene, name: &str, ports: [u16; 3], count: usize) -> String {
+    let [clear, mutual, forward] = ports;
     let usual = scene.world.usual(scene.upstream, "");
-    // Each process has a ledger of its own: one chain has one writer.
-    let mut text = usual.replace("state_dir = \"state\"", "state_dir = \"state\"\n");
+    let mut text = usual
+        .replacen("127.0.0.1:0", &format!("127.0.0.1:{clear}"), 1)
+        .replacen("127.0.0.1:0", &format!("127.0.0.1:{forward}"), 1)
+        .replace("state_dir = \"state\"", &format!("state_dir = \"state-{name}\""));
     let _ = write!(
         text,
         r#"
-[ledger]
-path = "ledger-{name}/ledger.jsonl"
-
 [admin]
 bind = "127.0.0.1:0"
-socket = "unix:{name}.sock"
 
 [listener.mesh]
 mode = "gateway"
-bind = "127.0.0.1:0"
+bind = "127.0.0.1:{mutual}"
 authenticate = ["mesh"]
 tls = {{ certificate = "gateway.pem", key = "gateway.key" }}
 
@@ -108,7 +111,6 @@ spiffe = ["spiffe://acme.test/app", "spiffe://acme.test/ci/*"]
 who = "apps"
 to = "api"
 ops = ["GET,POST /v1/**"]
-priority = -1
 
 [service.wide]
 hosts = ["*.wide.test"]
@@ -118,14 +120,14 @@ allow_addresses = ["127.0.0.1"]
 inject = ["bearer"]
 secret = "secret://sealed/api"
 
-[allow.app-wide]
-who = "app"
+[allow.apps-wide]
+who = "apps"
 to = "wide"
 ops = ["GET,POST /v1/**"]
 "#,
         port = scene.upstream,
     );
-    rules(&mut text, variant.rules.saturating_sub(3));
+    rules(&mut text, count.saturating_sub(3));
     text
 }
 
@@ -140,7 +142,7 @@ fn rules(text: &mut String, count: usize) {
     }
     for n in 0..count {
         let (team, service) = (n / 20, n % 20);
-        let who = if n % 10 == 0 { "app".to_owned() } else { format!("team-{team}") };
+        let who = if n % 10 == 0 { "apps".to_owned() } else { format!("team-{team}") };
         let _ = write!(
             text,
             "\n[allow.r{n}]\nwho = \"{who}\"\nto = \"s{service}\"\nops = [\"GET,POST /v1/t{team}/**\"]\nuse = \"none\"\n"

@@ -2,29 +2,16 @@
 
 use std::process::Command;
 
-use super::{Leg, PREFIX, door};
-use crate::door::{HOST, Layer, Problem};
+use super::{Doors, PREFIX, gateway};
+use crate::door::{HOST, Problem};
 use crate::scene::{Scene, WORKERS, free_port};
 use crate::server::Server;
 
-/// In clear text, and with client certificates (HTTP/1.1 and h2).
-pub(crate) fn start(scene: &Scene) -> Result<Leg, Problem> {
+/// In clear text, and with client certificates.
+pub(crate) fn launch(scene: &Scene) -> Result<(Server, Doors), Problem> {
     let (clear, mutual) = (free_port(), free_port());
-    let server = gateway(scene, clear, mutual)?.listening(clear)?;
-    Ok(Leg {
-        name: "envoy",
-        running: Box::new(server),
-        clear: door(clear, Layer::Clear, PREFIX),
-        mutual: door(mutual, Layer::Tls(scene.mutual(&["http/1.1"])), PREFIX),
-        mutual_h2: door(mutual, Layer::Tls(scene.mutual(&["h2"])), PREFIX),
-        connect: None,
-    })
-}
-
-/// Starts the gateway at these ports.
-pub(crate) fn gateway(scene: &Scene, clear: u16, mutual: u16) -> Result<Server, Problem> {
     let envoy = binary()?;
-    Server::spawn(|folder| {
+    let server = Server::spawn(|folder| {
         let config = CONFIG
             .replace("@FILTERS@", FILTERS)
             .replace("@CLEAR@", &clear.to_string())
@@ -43,7 +30,8 @@ pub(crate) fn gateway(scene: &Scene, clear: u16, mutual: u16) -> Result<Server, 
         command.arg("--config-path").arg(folder.join("envoy.yaml"));
         command.args(["--concurrency", &WORKERS.to_string(), "--disable-hot-restart", "--log-level", "error"]);
         command
-    })
+    })?;
+    Ok((server, gateway(scene, clear, mutual)))
 }
 
 /// Envoy itself, not the wheel's launcher.

@@ -2,30 +2,16 @@
 
 use std::process::Command;
 
-use super::{Leg, door};
-use crate::door::{Layer, Problem};
+use super::{Doors, forward};
+use crate::door::Problem;
 use crate::scene::{Scene, free_port};
 use crate::server::{Server, program};
 
-/// CONNECT, intercepted.
-pub(crate) fn start(scene: &Scene) -> Result<Leg, Problem> {
+/// CONNECT, intercepted. It has one thread, as Python has.
+pub(crate) fn launch(scene: &Scene) -> Result<(Server, Doors), Problem> {
     let port = free_port();
-    let layer = Layer::Connect { port: 443, proof: None, tls: scene.intercepted() };
-    let server = forward(scene, port)?.listening(port)?;
-    Ok(Leg {
-        name: "mitmproxy",
-        running: Box::new(server),
-        clear: None,
-        mutual: None,
-        mutual_h2: None,
-        connect: door(port, layer, ""),
-    })
-}
-
-/// Starts it at this port. It has one thread, as Python has.
-fn forward(scene: &Scene, port: u16) -> Result<Server, Problem> {
     let mitmdump = program("mitmdump")?;
-    Server::spawn(|folder| {
+    let server = Server::spawn(|folder| {
         let read = |path| std::fs::read_to_string(path).unwrap();
         let authority = read(&scene.authority.1) + &read(&scene.authority.0);
         std::fs::write(folder.join("mitmproxy-ca.pem"), authority).unwrap();
@@ -40,5 +26,6 @@ fn forward(scene: &Scene, port: u16) -> Result<Server, Problem> {
         command.args(["--set", "connection_strategy=lazy", "--set", "flow_detail=1"]);
         command.args(["--set", &format!("modify_headers=/~q/Authorization/{}", scene.authorization())]);
         command
-    })
+    })?;
+    Ok((server, forward(scene, port, 443)))
 }

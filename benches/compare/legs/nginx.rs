@@ -5,64 +5,50 @@ use std::process::Command;
 
 use claviger_tests::World;
 
-use super::{Leg, PREFIX, door};
-use crate::door::{HOST, Layer, Problem};
+use super::{Doors, PREFIX, gateway};
+use crate::door::{HOST, Problem};
 use crate::scene::{Scene, WORKERS, free_port};
 use crate::server::{Server, library_path, program};
 
 /// What a language model answers.
 const CHAT: &str = r#"{"id":"chatcmpl-9","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"the quick brown fox jumps over the lazy dog"},"finish_reason":"stop"}],"usage":{"prompt_tokens":512,"completion_tokens":9,"total_tokens":521}}"#;
 
-/// An origin over TLS that wants the secret: `/v1/hello`, `/v1/chat/completions`, `/v1/mebibyte`.
-pub(crate) fn upstream(world: &World) -> Result<(Server, u16), Problem> {
+/// An upstream over TLS that wants the secret: `/v1/hello` and `/v1/chat/completions` are its own; the rest is of the
+/// origin at that port. It passes a body on once it has it whole, so that an answer never overtakes its request.
+pub(crate) fn upstream(world: &World, origin: u16) -> Result<(Server, u16), Problem> {
     let files = world.ca.issue(&[HOST, "*.wide.test"]);
     let port = free_port();
-    let server = spawn(1, |folder| {
-        let text: Vec<u8> = b"the quick brown fox ".iter().copied().cycle().take(1 << 20).collect();
-        std::fs::create_dir_all(folder.join("files/v1")).unwrap();
-        std::fs::write(folder.join("files/v1/mebibyte"), text).unwrap();
-        // Files answer to GET only: what was posted is read and thrown away on the way.
+    let server = spawn(1, |_| {
         format!(
             "access_log off; client_max_body_size 0; client_body_buffer_size 2m; server {{ listen 127.0.0.1:{port} ssl; \
-             ssl_certificate {cert}; ssl_certificate_key {key}; root files; default_type application/json; \
+             ssl_certificate {cert}; ssl_certificate_key {key}; default_type application/json; \
              if ($http_authorization != \"Bearer {canary}\") {{ return 401; }} \
              location = /v1/hello {{ return 200 \"hello world hello world\"; }} \
              location = /v1/chat/completions {{ return 200 '{CHAT}'; }} \
-             location = /v1/mebibyte {{ error_page 405 =200 $uri; }} }}",
+             location / {{ proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+             proxy_buffering off; proxy_read_timeout 600s; }} }}",
             cert = files.cert.display(),
             key = files.key.display(),
             canary = world.canary,
         )
     })?;
-    Ok((server.listening(port)?, port))
+    Ok((server.listening(([127, 0, 0, 1], port).into())?, port))
 }
 
-/// nginx as a gateway: in clear text, and with client certificates.
-pub(crate) fn start(scene: &Scene) -> Result<Leg, Problem> {
+/// In clear text, and with client certificates.
+pub(crate) fn launch(scene: &Scene) -> Result<(Server, Doors), Problem> {
     let (clear, mutual) = (free_port(), free_port());
-    let server = gateway(scene, clear, mutual)?.listening(clear)?;
-    Ok(Leg {
-        name: "nginx",
-        running: Box::new(server),
-        clear: door(clear, Layer::Clear, PREFIX),
-        mutual: door(mutual, Layer::Tls(scene.mutual(&["http/1.1"])), PREFIX),
-        mutual_h2: door(mutual, Layer::Tls(scene.mutual(&["h2"])), PREFIX),
-        connect: None,
-    })
-}
-
-/// Starts the gateway at these ports.
-pub(crate) fn gateway(scene: &Scene, clear: u16, mutual: u16) -> Result<Server, Problem> {
     let location = format!(
         "location {PREFIX}/ {{ proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host {HOST}; \
          proxy_set_header Authorization \"{authorization}\"; proxy_ssl_server_name on; proxy_ssl_name {HOST}; \
          proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_pass https://u/; \
          location {PREFIX}/v1/mebibyte {{ proxy_buffering off; proxy_request_buffering off; \
-         proxy_pass https://u/v1/mebibyte; }} }}",
+         proxy_pass https://u/v1/mebibyte; }} \
+         location {PREFIX}/v1/events {{ proxy_buffering off; proxy_pass https://u/v1/events; }} }}",
         authorization = scene.authorization(),
         ca = scene.world.ca.path().display(),
     );
-    spawn(WORKERS, |_| {
+    let server = spawn(WORKERS, |_| {
         format!(
             "access_log access.log; client_max_body_size 0; \
              upstream u {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000000; }} \
@@ -74,7 +60,8 @@ pub(crate) fn gateway(scene: &Scene, clear: u16, mutual: u16) -> Result<Server, 
             key = scene.server.key.display(),
             bundle = scene.bundle().display(),
         )
-    })
+    })?;
+    Ok((server, gateway(scene, clear, mutual)))
 }
 
 fn spawn(workers: usize, http: impl FnOnce(&Path) -> String) -> Result<Server, Problem> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
 use super::Tally;
@@ -14,29 +15,38 @@ const ERRORS: u64 = 5;
 
 /// Keep-alive connections that have served a request each.
 pub(crate) async fn warm(door: &Door, job: &Job, connections: usize) -> Result<Vec<Sender>, Problem> {
-    let mut senders = Vec::new();
-    for turn in 0..connections {
+    let warmed = (0..connections).map(|turn| async move {
         let mut sender = door.connect().await?;
         door::exchange(&mut sender, door.request(job, turn)).await?;
-        senders.push(sender);
-    }
-    Ok(senders)
+        Ok(sender)
+    });
+    // Not all at once, which would leave the memory of a burst behind.
+    futures_util::stream::iter(warmed).buffered(16).try_collect().await
 }
 
-/// Asks on all of these connections for so long.
-pub(crate) async fn keep_alive(door: &Door, job: &Job, senders: Vec<Sender>, time: Duration) -> Tally {
+/// Asks for so long, so many at a time, each in turns on connections of its own.
+pub(crate) async fn keep_alive(
+    door: &Door,
+    job: &Job,
+    senders: Vec<Sender>,
+    at_a_time: usize,
+    time: Duration,
+) -> Tally {
     let until = Instant::now() + time;
     let turn = Arc::new(AtomicUsize::new(0));
     let mut loops = JoinSet::new();
-    for mut sender in senders {
+    let mut shares: Vec<Vec<Sender>> = (0..at_a_time).map(|_| Vec::new()).collect();
+    senders.into_iter().enumerate().for_each(|(n, sender)| shares[n % at_a_time].push(sender));
+    for mut senders in shares {
         let (door, job, turn) = (door.clone(), job.clone(), turn.clone());
         loops.spawn(async move {
-            let mut tally = Tally::default();
+            let (mut tally, mut next, count) = (Tally::default(), 0, senders.len());
             while Instant::now() < until && tally.errors < ERRORS {
                 let request = door.request(&job, turn.fetch_add(1, Ordering::Relaxed));
                 let start = Instant::now();
-                let answer = door::exchange(&mut sender, request).await;
+                let answer = door::exchange(&mut senders[next], request).await;
                 tally.count(start.elapsed(), answer);
+                next = (next + 1) % count;
             }
             tally
         });

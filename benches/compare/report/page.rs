@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Outcome, Verdict, plot, table, verdicts};
+use crate::works::Metric;
 
 const BEGIN: &str = "<!-- figures: benches/compare/run --page -->";
 const END: &str = "<!-- end of figures -->";
@@ -12,8 +13,9 @@ const END: &str = "<!-- end of figures -->";
 pub(crate) fn page(result: &Path) {
     let outcome: Outcome = serde_json::from_str(&fs::read_to_string(result).unwrap()).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    rewrite(&root.join("docs/performance.md"), &whole(&outcome));
-    rewrite(&root.join("README.md"), &short(&outcome));
+    let plot = "![CPU time for each request, Claviger's and the peers'](performance.svg)";
+    rewrite(&root.join("docs/performance.md"), &format!("{plot}\n\n{}", whole(&outcome)));
+    rewrite(&root.join("README.md"), &brief(&outcome));
     fs::write(root.join("docs/performance.svg"), plot::svg(&outcome)).unwrap();
 }
 
@@ -37,6 +39,26 @@ pub(crate) fn short(outcome: &Outcome) -> String {
             let met = met.map_or("–", |met| if met { "met" } else { "**missed**" });
             text += &format!("| {} | {what} | {measured} | {met} |\n", work.title);
         }
+    }
+    text
+}
+
+/// One line for each work, for README.md.
+fn brief(outcome: &Outcome) -> String {
+    let mut text = "| work | Claviger | beside | targets met |\n|---|---|---|---|\n".to_owned();
+    for work in &outcome.works {
+        let verdicts = verdicts(work);
+        let Some(ours) = work.leg("claviger") else { continue };
+        let metric =
+            [Metric::CpuUs, Metric::StartMs, Metric::ConnectionKib].into_iter().find(|m| ours.median(*m).is_some());
+        let Some((metric, value)) = metric.and_then(|metric| Some((metric, ours.median(metric)?))) else { continue };
+        let peers = work.legs.iter().filter(|leg| !["claviger", "before"].contains(&leg.name.as_str()));
+        let beside =
+            peers.filter_map(|peer| Some(format!("{:.2} × {}", work.ratio(&peer.name, metric)?.median, peer.name)));
+        let met = verdicts.iter().filter(|verdict| verdict.met == Some(true)).count();
+        let title = format!("{}: {}", work.title, metric.title());
+        let beside = beside.collect::<Vec<_>>().join(", ");
+        text += &format!("| {title} | {} | {beside} | {met} of {} |\n", metric.show(value), verdicts.len());
     }
     text
 }

@@ -28,6 +28,9 @@ fn verdict(work: &WorkResult, target: &Target) -> Verdict {
         Metric::P99Us => "p99",
         Metric::PerSecond => "rate",
         Metric::Syscalls => "system calls",
+        Metric::StartMs | Metric::StartCpuMs => "start",
+        Metric::ProcessMib => "idle process",
+        Metric::ConnectionKib => "idle connection",
     };
     let Some(peer) = peer else {
         let value = work.leg("claviger").and_then(|leg| leg.median(metric));
