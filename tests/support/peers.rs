@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | [`Llama`] | llama.cpp's server, cleartext and behind nginx's TLS: OpenAI and Anthropic APIs | API key |
 //! | [`GitHttps`] | nginx with git's own HTTP backend | basic auth |
-//! | [`OidcProvider`] | npm's oidc-provider | client secret, by basic or post |
+//! | [`OidcProvider`] | npm's oidc-provider | client secret, signed assertion, or certificate |
+//! | [`Authgent`] | PyPI's authgent-server | identity token of an issuer, to exchange |
 //! | [`LoginProvider`] | npm's oidc-provider, for people | code and PKCE, device code, each refresh token once |
 //! | [`OpenBao`] | OpenBao over TLS, with raft storage | whatever a test sets up |
 //! | [`Postgres`] | PostgreSQL | password (SCRAM) |
@@ -17,6 +18,7 @@
 //! [`Client`] runs an unmodified client in an otherwise empty environment. What a server saw of it, the credential above
 //! all, is told by the server's own access log: [`Sees`].
 
+mod authgent;
 pub mod ca;
 mod client;
 mod envoy;
@@ -31,9 +33,10 @@ mod postgres;
 mod seen;
 mod server;
 
+pub use authgent::Authgent;
 pub use ca::{IssuedFiles, TestCa};
 pub use client::{Client, Ran};
-pub use envoy::JwtApi;
+pub use envoy::{JwtApi, TrustedIssuer};
 pub use git::GitHttps;
 pub use installed::Installed;
 pub use llama::Llama;

@@ -56,10 +56,19 @@ impl TestCa {
 
     /// A server certificate for these DNS names or addresses.
     pub fn issue(&self, names: &[&str]) -> IssuedFiles {
+        self.issue_for(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client of these names.
+    pub fn issue_client(&self, names: &[&str]) -> IssuedFiles {
+        self.issue_for(names, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue_for(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> IssuedFiles {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = valid_now(CertificateParams::new(names).unwrap());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         // Python 3.13 verifies strictly and refuses a leaf that does not name its issuer's key.
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();

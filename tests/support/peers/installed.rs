@@ -52,6 +52,11 @@ impl Installed {
         existing(peers().join("tiny.gguf"))
     }
 
+    /// authgent-server.
+    pub fn authgent() -> PathBuf {
+        existing(peers().join("venv/bin/authgent-server"))
+    }
+
     /// Envoy itself, not the wheel's launcher.
     pub fn envoy() -> PathBuf {
         existing(site_packages().join("envoy/_bin/envoy"))

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Installed, TestCa,
@@ -30,15 +30,23 @@ impl OidcProvider {
     /// Starts it as `name`, issuing tokens for `audience` that live this many seconds, to these clients (id and secret).
     /// Every client may show its secret in either way; one that is shown in both ways is refused.
     pub async fn start(ca: &TestCa, name: &str, audience: &str, ttl_seconds: u32, clients: &[(&str, &str)]) -> Self {
+        let clients: Vec<_> = clients.iter().map(|(id, secret)| json!({ "id": id, "secret": secret })).collect();
+        Self::start_for(ca, name, audience, ttl_seconds, &clients).await
+    }
+
+    /// As [`start`](Self::start), for clients of any kind: `id`, `secret` where they have one, and their `metadata` by the
+    /// names that RFC 7591 registers. Certificates of clients are trusted if `ca` signed them. A token for a resource that
+    /// ends with `/opaque` is none that others could verify, and can be revoked.
+    pub async fn start_for(ca: &TestCa, name: &str, audience: &str, ttl_seconds: u32, clients: &[Value]) -> Self {
         let endpoint = Endpoint::reserve(name);
         let files = ca.issue(&[name, "localhost", "127.0.0.1"]);
-        let clients: Vec<_> = clients.iter().map(|(id, secret)| json!({ "id": id, "secret": secret })).collect();
         let settings = json!({
             "modules": Installed::node_modules_parent(),
             "port": endpoint.addr.port(),
             "issuer": endpoint.url(""),
             "cert": files.cert,
             "key": files.key,
+            "ca": ca.path(),
             "audience": audience,
             "ttl": ttl_seconds,
             "clients": clients,
@@ -86,6 +94,12 @@ impl OidcProvider {
             SecretIn::Post => "post",
         };
         let wanted = format!("granted {client} {way}");
+        self.server.log().lines().filter(|line| *line == wanted).count()
+    }
+
+    /// How many tokens it has issued to this client, which proves itself in this way (as RFC 7591 calls it).
+    pub fn granted_by(&self, client: &str, auth: &str) -> usize {
+        let wanted = format!("granted {client} {auth}");
         self.server.log().lines().filter(|line| *line == wanted).count()
     }
 

@@ -148,7 +148,7 @@ async fn a_client_with_a_certificate_uses_the_alias() {
     let made = rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
     let path = stage.world.path();
     std::fs::write(path.join("client.pem"), made.pem()).unwrap();
-    std::fs::write(path.join("client.key"), key.serialize_pem()).unwrap();
+    stage.seal("key", &key.serialize_pem(), &["mtls.test"]);
     let aliases = r#","token_endpoint":"https://login.test/token",
         "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.test/token"}"#;
     let check = async |auth: &str, expected: &str| {
@@ -160,8 +160,11 @@ async fn a_client_with_a_certificate_uses_the_alias() {
         lease(&credentials, &caller(None)).await.unwrap();
         assert_eq!(urls(&stage)[1], expected);
     };
-    check("client_certificate = { certificate = \"client.pem\", key = \"client.key\" }", "https://mtls.test/token")
-        .await;
+    check(
+        "client_certificate = { certificate = \"client.pem\", key = \"secret://sealed/key\" }",
+        "https://mtls.test/token",
+    )
+    .await;
     check("auth = \"none\"", "https://login.test/token").await;
 }
 

@@ -1,0 +1,82 @@
+//! A gateway with one service `api`, and one rule and credential for each path of it.
+
+use claviger_tests::{Proxy, World};
+use serde_json::Value;
+
+/// The configuration: `api` at this port, tokens of workloads from this issuer, and what follows.
+pub(crate) fn configure(world: &World, issuer: &str, port: u16, more: &str) {
+    world.configure(&format!(
+        r#"version = 1
+trust_domain = "acme.test"
+state_dir = "state"
+
+[listener.gateway]
+mode = "gateway"
+bind = "127.0.0.1:0"
+authenticate = ["ci"]
+
+[attestor.ci]
+kind = "jwt"
+issuer = "{issuer}"
+audience = "claviger"
+jwks = "jwks.json"
+identity = "spiffe://acme.test/ci/{{sub}}"
+
+[workload]
+app = {{ spiffe = "spiffe://acme.test/ci/app" }}
+job = {{ spiffe = "spiffe://acme.test/ci/job" }}
+
+[service.api]
+hosts = ["api.test"]
+connect = "127.0.0.1:{port}"
+ca = "ca.pem"
+allow_addresses = ["127.0.0.1"]
+inject = ["bearer"]
+{more}"#
+    ));
+}
+
+/// A credential, and the rule that uses it for its own path.
+pub(crate) fn credential(name: &str, keys: &str) -> String {
+    format!(
+        r#"
+[credential.{name}]
+kind = "oauth2"
+hosts = ["api.test"]
+ca = "ca.pem"
+allow_addresses = ["127.0.0.1"]
+{keys}
+[allow.{name}]
+who = ["app", "job"]
+to = "api"
+ops = ["GET /v1/{name}"]
+use = "{name}"
+"#
+    )
+}
+
+/// A request of a workload for the path of a credential: the status and the answer.
+pub(crate) async fn get(proxy: &Proxy, proof: &str, name: &str) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().timeout(claviger_tests::PATIENCE).build().unwrap();
+    let url = proxy.gateway(&format!("/api/v1/{name}"));
+    let answer = client.get(url).bearer_auth(proof).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Why the last mint of a credential failed, as its record has it.
+pub(crate) fn failure(proxy: &Proxy, credential: &str) -> String {
+    let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
+    let mut count = 1;
+    loop {
+        let records = proxy.records("credential", count);
+        let failed =
+            records.iter().rev().find(|one| one["credential"]["name"] == credential && one["kind"] == "failed");
+        if let Some(failed) = failed {
+            return failed["detail"].as_str().unwrap().to_owned();
+        }
+        assert!(std::time::Instant::now() < deadline, "{records:#?}");
+        count = records.len() + 1;
+    }
+}
