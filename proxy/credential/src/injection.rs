@@ -33,6 +33,7 @@ pub use self::error::InjectError;
 pub(crate) use self::header::RenderedCache;
 pub use self::plan::InjectionPlan;
 use self::value::Text;
+use crate::certificate::{CERTIFICATE, LeasedCertificate, PRIVATE_KEY};
 use crate::lease::Lease;
 
 /// A request that may be sent: allowed, bound to its target, and holding the credential.
@@ -43,6 +44,7 @@ pub struct Injected {
     lease: Option<Arc<Lease>>,
     head: Parts,
     body: Option<Bytes>,
+    certificate: Option<Arc<LeasedCertificate>>,
 }
 
 impl Injected {
@@ -69,6 +71,11 @@ impl Injected {
     /// The lease whose value was written; `None` under `use = "none"`.
     pub fn lease(&self) -> Option<&Arc<Lease>> {
         self.lease.as_ref()
+    }
+
+    /// What is shown of the lease in TLS. A connection on which another was shown, or none, is not for this request.
+    pub fn certificate(&self) -> Option<&Arc<LeasedCertificate>> {
+        self.certificate.as_ref()
     }
 
     /// The parts, for sending. The body is `None` if it was not given and streams on as it is.
@@ -125,7 +132,17 @@ pub fn inject(
     let body = grant.body().cloned().or(body);
     head.method = grant.method().clone();
     let body = write(plan, grant.target(), lease.as_deref(), &mut head, body)?;
-    Ok(Injected { grant, lease, head, body })
+    let certificate = match (&lease, plan.slots(grant.target().authority()).certificate) {
+        (Some(lease), true) => Some(lease.certificate().cloned().ok_or_else(|| no_certificate(lease))?),
+        (Some(_) | None, false) | (None, true) => None,
+    };
+    Ok(Injected { grant, lease, head, body, certificate })
+}
+
+/// The field that a lease lacks to be a certificate; if it lacks none, it is the certificate that is none.
+fn no_certificate(lease: &Lease) -> InjectError {
+    let lacking = [CERTIFICATE, PRIVATE_KEY].into_iter().find(|name| lease.field(Some(name)).is_none());
+    InjectError::MissingField { field: lacking.unwrap_or(CERTIFICATE).to_owned() }
 }
 
 /// Empties and fills every slot. Without a lease it only empties them.

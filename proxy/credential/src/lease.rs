@@ -11,6 +11,7 @@ use claviger_policy::{SpiffeId, Target};
 
 use crate::binding::BoundHost;
 use crate::cache::{Key, Revocation};
+use crate::certificate::{self, LeasedCertificate};
 use crate::injection::RenderedCache;
 use crate::{CredentialError, EchoGuard};
 
@@ -28,6 +29,8 @@ pub struct Lease {
     pub(crate) proof_ends_at_ms: i64,
     pub(crate) hosts: Vec<BoundHost>,
     pub(crate) guard: Option<Arc<EchoGuard>>,
+    /// What its fields are in TLS, if they are a certificate with its key.
+    pub(crate) certificate: Option<Arc<LeasedCertificate>>,
     pub(crate) renewable: bool,
     /// One of two values that are both at hand, because a rotation is open.
     pub(crate) rotating: bool,
@@ -47,8 +50,9 @@ pub(crate) const ONLY_FIELD: &str = "value";
 impl Lease {
     /// A lease of minted fields, with its guard compiled. Without an expiry it has no end.
     pub(crate) fn new(stamp: CredentialStamp, fields: Vec<(Arc<str>, Secret)>, hosts: Vec<BoundHost>) -> Self {
-        let guard = EchoGuard::new(&fields.iter().map(|(_, value)| value).collect::<Vec<_>>());
+        let guard = EchoGuard::new(&guarded(&fields).collect::<Vec<_>>());
         Self {
+            certificate: LeasedCertificate::of(&fields),
             stamp,
             fields: Arc::new(fields),
             expires_at: None,
@@ -78,6 +82,7 @@ impl Lease {
             proof_ends_at_ms: self.proof_ends_at_ms,
             hosts: self.hosts.clone(),
             guard: self.guard.clone(),
+            certificate: self.certificate.clone(),
             renewable: self.renewable,
             rotating: self.rotating,
             principal: self.principal.clone(),
@@ -132,6 +137,11 @@ impl Lease {
         self.guard.as_ref()
     }
 
+    /// What is shown of it in TLS; `None` if its fields are no certificate with its key.
+    pub(crate) fn certificate(&self) -> Option<&Arc<LeasedCertificate>> {
+        self.certificate.as_ref()
+    }
+
     /// Whether a 401 is worth another mint: `false` for values that are only read.
     pub fn is_renewable(&self) -> bool {
         self.renewable
@@ -144,7 +154,7 @@ impl Lease {
 
     /// Looks for the values of both leases in answers to either: while they overlap, both are about.
     pub(crate) fn share_guard(&mut self, other: &mut Self) {
-        let values: Vec<&Secret> = self.fields.iter().chain(other.fields.iter()).map(|(_, value)| value).collect();
+        let values: Vec<&Secret> = guarded(&self.fields).chain(guarded(&other.fields)).collect();
         let guard = EchoGuard::new(&values);
         let guard = (!guard.is_empty()).then(|| Arc::new(guard));
         self.guard.clone_from(&guard);
@@ -174,6 +184,11 @@ impl Lease {
         let hosts = hosts.iter().map(|host| BoundHost::parse(host).unwrap()).collect();
         Self::new(CredentialStamp { name: name.into(), version: "1".into() }, fields, hosts)
     }
+}
+
+/// The values that answers are searched for.
+fn guarded(fields: &[(Arc<str>, Secret)]) -> impl Iterator<Item = &Secret> {
+    fields.iter().filter(|(name, _)| !certificate::is_harmless(fields, name)).map(|(_, value)| value)
 }
 
 impl fmt::Debug for Lease {

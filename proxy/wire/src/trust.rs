@@ -100,6 +100,18 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
+/// The same with a certificate that is shown to servers that ask for one. Sessions are not shared with the original.
+pub(crate) fn with_certificate(
+    config: &ClientConfig,
+    certificate: &ClientCertificate,
+) -> Result<Arc<ClientConfig>, TrustError> {
+    let identity = client_identity(certificate)?;
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(Arc::new(config))
+}
+
 /// A client's certificate, as TLS uses it.
 pub(crate) fn client_identity(certificate: &ClientCertificate) -> Result<Arc<CertifiedKey>, TrustError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate.chain_pem).collect();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use claviger_credential::{Injected, Lease};
+use claviger_credential::{Injected, Lease, LeasedCertificate};
 use claviger_policy::{Authority, Grant};
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -29,6 +29,7 @@ use crate::io::LocalExecutor;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::resolve::{DialError, Resolver};
 use crate::settings::Limits;
+use crate::trust;
 
 /// Requests on one h2 connection; more open another.
 const STREAMS_MAX: usize = 100;
@@ -48,11 +49,13 @@ pub(crate) struct Pool {
     resolver: Resolver,
 }
 
-/// Connections are shared only between requests of one transport to one authority.
+/// Connections are shared only between requests of one transport to one authority that show the same certificate.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     transport: u64,
     authority: Authority,
+    /// The certificate that was shown; 0: none.
+    certificate: u64,
 }
 
 #[derive(Default)]
@@ -61,6 +64,21 @@ struct Host {
     shared: Vec<Shared>,
     /// Lent and idle h1 connections, and the shared one.
     open: usize,
+    /// Of connections on which a certificate is shown: TLS with it, and whether anybody still has it.
+    shown: Option<Shown>,
+}
+
+/// A certificate in use.
+struct Shown {
+    certificate: std::sync::Weak<LeasedCertificate>,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Host {
+    /// Its certificate was replaced or given up: nobody will ask for these connections again.
+    fn is_orphaned(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.certificate.strong_count() == 0)
+    }
 }
 
 /// An HTTP/1.1 connection, driven by whoever holds it.
@@ -188,19 +206,24 @@ impl Pool {
         streaming: Option<SentBody>,
         sent: &Rc<Sent>,
     ) -> Result<Answered, Refusal> {
+        let certificate = injected.certificate().cloned();
         let (grant, lease, parts, whole) = injected.into_parts();
         let body = match (whole, streaming) {
             (Some(whole), _) => SentBody::full(whole, sent),
             (None, Some(streaming)) => streaming,
             (None, None) => SentBody::none(sent),
         };
-        let key = Key { transport: service.transport.id, authority: grant.target().authority().clone() };
+        let key = Key {
+            transport: service.transport.id,
+            authority: grant.target().authority().clone(),
+            certificate: certificate.as_ref().map_or(0, |certificate| certificate.id.get()),
+        };
         let mut request = Request::from_parts(parts, body);
         loop {
             let (mut connection, reused) = match std::future::poll_fn(|cx| Poll::Ready(self.take(&key, cx))).await {
                 Some(connection) => (connection, true),
                 // Boxed: most requests find a connection, and keep no room for the way to one.
-                None => (Box::pin(self.connect(&key, service, limits)).await?, false),
+                None => (Box::pin(self.connect(&key, service, limits, certificate.as_ref())).await?, false),
             };
             connection.shape(&mut request, &grant);
             match connection.send(request).await {
@@ -235,7 +258,13 @@ impl Pool {
         }
     }
 
-    async fn connect(self: &Rc<Self>, key: &Key, service: &Service, limits: &Limits) -> Result<Connection, Refusal> {
+    async fn connect(
+        self: &Rc<Self>,
+        key: &Key,
+        service: &Service,
+        limits: &Limits,
+        certificate: Option<&Arc<LeasedCertificate>>,
+    ) -> Result<Connection, Refusal> {
         let slot = {
             let mut hosts = self.hosts.borrow_mut();
             let host = hosts.entry(key.clone()).or_default();
@@ -247,7 +276,13 @@ impl Pool {
             Slot { pool: Rc::downgrade(self), key: key.clone() }
         };
         let transport = &service.transport;
-        let work = self.handshake(key, transport, limits, slot);
+        let tls = match (&transport.tls, certificate) {
+            (Some(tls), Some(certificate)) => Some(self.tls_with(key, tls, certificate)?),
+            // Never in clear text: that is refused where the service is read.
+            (None, Some(_)) => return Err(Refusal::new(RefusalCode::CredentialRefused, "a certificate needs TLS")),
+            (tls, None) => tls.clone(),
+        };
+        let work = self.handshake(key, transport, tls, limits, slot);
         match tokio::time::timeout(limits.connect_timeout, work).await {
             Ok(connection) => connection,
             Err(_) => {
@@ -257,10 +292,31 @@ impl Pool {
         }
     }
 
+    /// TLS in which a certificate is shown: made once for each certificate, and never for another.
+    fn tls_with(
+        &self,
+        key: &Key,
+        tls: &Arc<rustls::ClientConfig>,
+        certificate: &Arc<LeasedCertificate>,
+    ) -> Result<Arc<rustls::ClientConfig>, Refusal> {
+        let mut hosts = self.hosts.borrow_mut();
+        let host = hosts.entry(key.clone()).or_default();
+        if let Some(shown) = &host.shown {
+            return Ok(shown.tls.clone());
+        }
+        let tls = trust::with_certificate(tls, &certificate.certificate).map_err(|error| {
+            let detail = format!("the client certificate cannot be shown: {error}");
+            Refusal::because(RefusalCode::CredentialRefused, "certificate_unusable", detail)
+        })?;
+        host.shown = Some(Shown { certificate: Arc::downgrade(certificate), tls: tls.clone() });
+        Ok(tls)
+    }
+
     async fn handshake(
         self: &Rc<Self>,
         key: &Key,
         transport: &Transport,
+        tls: Option<Arc<rustls::ClientConfig>>,
         limits: &Limits,
         slot: Slot,
     ) -> Result<Connection, Refusal> {
@@ -269,10 +325,10 @@ impl Pool {
             .dial(&key.authority, &transport.guard, transport.connect.as_ref(), limits.connect_timeout)
             .await
             .map_err(|error| dial_refusal(&error))?;
-        let Some(tls) = &transport.tls else { return self.http1(stream, slot).await };
+        let Some(tls) = tls else { return self.http1(stream, slot).await };
         let name = ServerName::try_from(key.authority.host.as_str().to_owned())
             .map_err(|_| Refusal::new(RefusalCode::UpstreamUntrusted, "the host cannot stand in a certificate"))?;
-        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(|error| {
+        let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| {
             let code = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(rustls::Error::InvalidCertificate(_)) => RefusalCode::UpstreamUntrusted,
                 Some(_) | None => RefusalCode::UpstreamUnreachable,
@@ -332,7 +388,8 @@ impl Pool {
         let mut over: Vec<Wire> = Vec::new();
         for host in self.hosts.borrow_mut().values_mut() {
             host.idle.iter_mut().for_each(|(wire, _)| wire.drive(&mut cx));
-            let surplus = host.idle.len().saturating_sub(limits.pool_idle_max);
+            let keep = if host.is_orphaned() { 0 } else { limits.pool_idle_max };
+            let surplus = host.idle.len().saturating_sub(keep);
             let expired = |since: Instant| now.duration_since(since) >= limits.pool_idle_timeout;
             let mut place = 0;
             over.extend(
@@ -343,7 +400,10 @@ impl Pool {
                     })
                     .map(|(wire, _)| wire),
             );
-            host.shared.retain(|shared| !shared.sender.is_closed());
+            let orphaned = host.is_orphaned();
+            // One count is the pool's own: without others nothing is under way on it.
+            let idle = |shared: &Shared| Rc::strong_count(&shared.streams) == 1;
+            host.shared.retain(|shared| !(shared.sender.is_closed() || (orphaned && idle(shared))));
         }
         over.into_iter().for_each(Wire::close);
         self.hosts.borrow_mut().retain(|_, host| host.open > 0);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Variables that `env` stores read.
 const VARIABLES: &[&str] =
-    &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY", "PAYMENTS_KEY"];
+    &["OPENAI_KEY", "BILLING_KEY", "METRICS_API_KEY", "METRICS_APP_KEY", "CRM_SECRET", "KEY", "PAYMENTS_KEY", "VAULT_SECRET_ID", "VAULT_JWT", "VAULT_TOKEN"];
 
 /// A client that knows no proxy.
 pub(crate) fn client() -> reqwest::Client {
@@ -41,7 +41,7 @@ impl Prepared {
         let world = World::new();
         let leaf = world.ca.issue(&["gateway.test"]);
         let other = world.ca.issue(&["other.test"]);
-        for (name, file) in [("gateway.pem", &leaf.cert), ("gateway.key", &leaf.key), ("other.key", &other.key)] {
+        for (name, file) in [("gateway.pem", &leaf.cert), ("gateway.key", &leaf.key), ("other.key", &other.key), ("client.pem", &leaf.cert), ("client.key", &leaf.key)] {
             world.write(name, std::fs::read(file).unwrap());
         }
         world.write("bundle.pem", world.ca.pem());

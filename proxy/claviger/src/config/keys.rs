@@ -30,8 +30,9 @@ pub(crate) struct Key {
     one_of: Option<String>,
     /// A single value that may stand instead of a table.
     pub(crate) or: Option<String>,
-    /// A bare word that may stand instead of a table.
-    pub(crate) word: Option<String>,
+    /// Bare words that may stand instead of a table.
+    #[serde(default)]
+    pub(crate) word: Vec<String>,
     /// The key that tells the kinds of `named` tables apart.
     pub(crate) by: Option<String>,
     /// A list of values too.

@@ -30,11 +30,11 @@ pub fn pass_as_sent(
     head.method = grant.method().clone();
     if shows(plan, grant.target().authority(), &head, proof) {
         let body = write(plan, grant.target(), None, &mut head, body)?;
-        return Ok(Injected { grant, lease: None, head, body });
+        return Ok(Injected { grant, lease: None, head, body, certificate: None });
     }
     header::set_host(grant.target(), &mut head.headers)?;
     head.uri = uri(grant.target(), None, None)?;
-    Ok(Injected { grant, lease: None, head, body })
+    Ok(Injected { grant, lease: None, head, body, certificate: None })
 }
 
 /// Whether one of the places of the credential holds the proof.

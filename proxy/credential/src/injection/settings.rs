@@ -12,6 +12,7 @@
 //!     { cookie = "session" },
 //!     { path = "/bot{credential}", placeholder = "CLAVIGER" },
 //!     { placeholder = "CLAVIGER_KEY", in = ["header:x-key", "query", "body"], body_limit = "64KiB" },
+//!     "client-certificate",                          # the credential is a certificate, shown in TLS
 //!     { basic = true, hosts = ["auth.x.com"] },      # the client says the user name; at this host of the service only
 //!     { keep = "authorization", hosts = ["x.com"] }, # what the client sends there is its own, and stays
 //! ]
@@ -39,7 +40,7 @@ const KINDS: [&str; 10] =
     ["bearer", "basic", "header", "query", "cookie", "path", "placeholder", "keep", "sigv4", "client-certificate"];
 
 const HELP: &str = "write `\"bearer\"`, or a table with one of `bearer`, `basic`, `header`, `query`, `cookie`, `path`, \
-                    `placeholder`, as `{ header = \"x-api-key\" }`";
+                    `placeholder`, as `{ header = \"x-api-key\" }`; or `\"client-certificate\"`";
 
 impl InjectionPlan {
     /// Takes `inject`, `strip` and `guard` (default `true`) from a service's table. `None` if none of them is written,
@@ -70,6 +71,7 @@ enum Claim {
     Header(HeaderName),
     Query(Box<str>),
     Cookie(Box<str>),
+    Certificate,
 }
 
 impl Claim {
@@ -78,6 +80,7 @@ impl Claim {
             Self::Header(name) => format!("the header `{name}`"),
             Self::Query(name) => format!("the query parameter `{name}`"),
             Self::Cookie(name) => format!("the cookie `{name}`"),
+            Self::Certificate => "the client certificate".to_owned(),
         }
     }
 }
@@ -94,6 +97,7 @@ struct Reading<'a> {
     cookies: Vec<(Scope, NamedSlot)>,
     paths: Vec<(Scope, PathSlot)>,
     placeholders: Vec<(Scope, Placeholder)>,
+    certificates: Vec<(Scope, ())>,
     kept: Vec<(Scope, Located<HeaderName>)>,
     stripped: Vec<HeaderName>,
     body_limit: usize,
@@ -114,6 +118,7 @@ impl<'a> Reading<'a> {
             cookies: Vec::new(),
             paths: Vec::new(),
             placeholders: Vec::new(),
+            certificates: Vec::new(),
             kept: Vec::new(),
             stripped: Vec::new(),
             body_limit: 0,
@@ -154,7 +159,8 @@ impl<'a> Reading<'a> {
     fn word(&mut self, word: &str, location: &Location, key: &str) {
         match word {
             "bearer" => self.header(AUTHORIZATION, prefix_form("Bearer "), None, location, key),
-            "sigv4" | "client-certificate" => self.unsupported(word, location, key),
+            "client-certificate" => self.certificate(location, key),
+            "sigv4" => self.unsupported(word, location, key),
             _ if KINDS.contains(&word) => {
                 let help = match word {
                     "basic" => "write `{ basic = \"USERNAME\" }`; the credential is the password".to_owned(),
@@ -208,6 +214,7 @@ impl<'a> Reading<'a> {
             "cookie" => self.take_named(&mut table, "cookie", from, key),
             "path" => self.take_path(&mut table, from, key),
             "placeholder" => self.take_placeholder(&mut table, from, key),
+            "client-certificate" => self.take_certificate(&mut table, from.is_some(), location, key),
             _ => return self.unsupported(kind, location, key),
         }
         table.finish(self.out);
@@ -229,6 +236,8 @@ impl<'a> Reading<'a> {
             }
             Ok(Claim::Header(name)) => return self.stripped.push(name),
             Ok(Claim::Query(name)) => return self.query.push((None, NamedSlot { name, field: None, fill: false })),
+            // No name of anything stands for it.
+            Ok(Claim::Certificate) => return,
             Ok(Claim::Cookie(name)) => return self.cookies.push((None, NamedSlot { name, field: None, fill: false })),
         };
         let help = "write the name of a request header that is not to pass, or `query:NAME`, `cookie:NAME`";

@@ -12,6 +12,7 @@ use super::header::{Recipe, without_prefix};
 use super::path::PathSlot;
 use super::value::Field;
 use super::{cookie, query};
+use crate::certificate::{CERTIFICATE, PRIVATE_KEY};
 
 /// A header that holds the credential and nothing else.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Slots {
     pub(super) cookies: Vec<NamedSlot>,
     pub(super) paths: Vec<PathSlot>,
     pub(super) placeholders: Vec<Placeholder>,
+    /// Whether the credential is a certificate that is shown in TLS.
+    pub(super) certificate: bool,
     /// Every header that does not pass as the client wrote it: slots, also those at other hosts, `strip`, the proxy's own.
     pub(super) removed: Vec<HeaderName>,
     pub(super) guard: bool,
@@ -62,6 +65,7 @@ impl Slots {
             cookies: Vec::new(),
             paths: Vec::new(),
             placeholders: Vec::new(),
+            certificate: false,
             removed: vec![PROXY_AUTHORIZATION],
             guard,
         }
@@ -74,7 +78,7 @@ impl Slots {
 
     /// Whether there is an injection that needs no placeholder.
     pub(super) fn always_applies(&self) -> bool {
-        !self.headers.is_empty() || self.query.iter().chain(&self.cookies).any(|slot| slot.fill)
+        self.certificate || !self.headers.is_empty() || self.query.iter().chain(&self.cookies).any(|slot| slot.fill)
     }
 
     /// The fields of a credential that are injected; `None` is its only or main one.
@@ -83,7 +87,8 @@ impl Slots {
         let named = self.query.iter().chain(&self.cookies).filter(|slot| slot.fill).map(|slot| &slot.field);
         let paths = self.paths.iter().map(PathSlot::field);
         let placeholders = self.placeholders.iter().map(|placeholder| &placeholder.field);
-        headers.chain(named).chain(paths).chain(placeholders).map(Option::as_deref)
+        let certificate = [CERTIFICATE, PRIVATE_KEY].into_iter().filter(|_| self.certificate).map(Some);
+        headers.chain(named).chain(paths).chain(placeholders).map(Option::as_deref).chain(certificate)
     }
 
     pub(super) fn in_url(&self) -> bool {

@@ -69,7 +69,6 @@ impl CertificateSource {
     }
 
     /// Changes with the files.
-    #[allow(dead_code, reason = "for sources whose value is the certificate itself")]
     pub(super) fn revision(&self) -> u64 {
         self.certificate.revision().rotate_left(1) ^ self.key.revision()
     }
@@ -87,7 +86,7 @@ impl CertificateSource {
     }
 
     /// The two, if they belong together.
-    fn join(&self, certificate: Stored, key: Stored) -> Result<ClientCertificate, SourceError> {
+    pub(super) fn join(&self, certificate: Stored, key: Stored) -> Result<ClientCertificate, SourceError> {
         let unusable = |handle: &SecretHandle| {
             let reference = handle.reference.to_string();
             move |why| SourceError::Unusable { reference, why }

@@ -165,9 +165,9 @@ fn make(
     complete.then(|| Taken { source, digest: digester.finish(), fields: names, bound, seed })
 }
 
-type Bound = Option<(Vec<BoundHost>, Located<String>)>;
+pub(super) type Bound = Option<(Vec<BoundHost>, Located<String>)>;
 
-fn narrow(bound: Bound, hosts: Option<&[BoundHost]>, text: &Located<String>) -> Bound {
+pub(super) fn narrow(bound: Bound, hosts: Option<&[BoundHost]>, text: &Located<String>) -> Bound {
     match (bound, hosts) {
         (Some((hosts, text)), Some(more)) => Some((intersect(&hosts, more), text)),
         (None, Some(hosts)) => Some((hosts.to_vec(), text.clone())),

@@ -80,6 +80,7 @@ impl Reading<'_> {
         let scopes = scopes.chain(self.query.iter().chain(&self.cookies).map(|(scope, _)| scope));
         let scopes = scopes.chain(self.paths.iter().map(|(scope, _)| scope));
         let scopes = scopes.chain(self.placeholders.iter().map(|(scope, _)| scope));
+        let scopes = scopes.chain(self.certificates.iter().map(|(scope, ())| scope));
         let scopes = scopes.chain(self.kept.iter().map(|(scope, _)| scope));
         let mut patterns: Vec<HostPattern> = scopes.flatten().flat_map(|hosts| hosts.iter().cloned()).collect();
         // A host without a star before all others, then the longest name: of patterns that hold a host, each holds the
@@ -115,6 +116,7 @@ impl Reading<'_> {
         slots.cookies = named(&self.cookies, pattern, |a, b| a == b);
         slots.paths = at(&self.paths, pattern).cloned().collect();
         slots.placeholders = placeholders;
+        slots.certificate = at(&self.certificates, pattern).next().is_some();
         slots
     }
 

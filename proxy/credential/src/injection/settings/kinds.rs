@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use claviger_policy::Scheme;
 use claviger_policy::document::{Item, Located, Location, Table, Value};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -68,6 +69,32 @@ impl Reading<'_> {
         if let Some(name) = name {
             let form = prefix_form(prefix.as_ref().map_or("", |prefix| &prefix.value));
             self.header(name.value, form, from, &name.location, key);
+        }
+    }
+
+    /// `{ client-certificate = true, hosts = […] }`.
+    pub(super) fn take_certificate(&mut self, table: &mut Table, from: bool, location: &Location, key: &str) {
+        if from {
+            let help =
+                "leave `from` out: the fields `certificate`, `private_key` and, if there is one, `chain` are used";
+            self.error(location, key, "a client certificate has fields of fixed names", help);
+        }
+        match table.boolean("client-certificate", self.out) {
+            Some(Located { value: true, .. }) => self.certificate(location, key),
+            Some(Located { location, .. }) => {
+                self.error(&location, key, "`client-certificate` can only be `true`", "leave the injection out");
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn certificate(&mut self, location: &Location, key: &str) {
+        if self.scheme == Scheme::Http {
+            let help = "leave `cleartext` out: a certificate is shown in TLS";
+            self.error(location, key, "a client certificate needs TLS, and the service is cleartext", help);
+        }
+        if self.claim(Claim::Certificate, location, key) {
+            self.certificates.push((self.scope.clone(), ()));
         }
     }
 

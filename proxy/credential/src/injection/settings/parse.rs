@@ -5,12 +5,18 @@ use http::HeaderName;
 
 use super::super::value::Field;
 use super::{is_cookie, is_reserved};
+use crate::certificate::PRIVATE_KEY;
 
 /// Takes `from`.
 pub(super) fn field(table: &mut Table, out: &mut Diagnostics) -> Field {
     let parse = |name: &str| {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        if plain && !name.is_empty() { Ok(name.into()) } else { Err(format!("`{name}` is not the name of a field")) }
+        match name {
+            // It signs, and is never sent.
+            PRIVATE_KEY => Err(format!("`{name}` is not injected: a private key stays here")),
+            _ if plain && !name.is_empty() => Ok(name.into()),
+            _ => Err(format!("`{name}` is not the name of a field")),
+        }
     };
     table.parsed("from", out, parse).map(|name| name.value)
 }
