@@ -161,6 +161,7 @@ fn write(
     header::strip(plan, &mut head.headers);
     let in_headers = header::fill_placeholders(plan, lease, &mut head.headers)?;
     header::fill(plan, lease, user.as_deref(), &mut head.headers)?;
+    header::add_members(lease, &mut head.headers)?;
     cookie::fill(plan, lease, &mut head.headers)?;
     let path = path::fill(plan, lease, target.path())?;
     let query = query::fill(plan, lease, target.query())?;

@@ -38,6 +38,8 @@ pub struct Lease {
     pub(crate) principal: Option<SpiffeId>,
     /// Where the cache holds it.
     pub(crate) key: Key,
+    /// What requests with the value need to say besides, and need not be secret.
+    pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Header values that injections made of the fields.
     pub(crate) rendered: RenderedCache,
     /// Ends the value at its issuer, where that can be done, when the last who holds it lets go.
@@ -64,6 +66,7 @@ impl Lease {
             rotating: false,
             principal: None,
             key: Key::Shared,
+            headers: Vec::new(),
             rendered: RenderedCache::default(),
             revocation: None,
         }
@@ -87,6 +90,7 @@ impl Lease {
             rotating: self.rotating,
             principal: self.principal.clone(),
             key: self.key,
+            headers: self.headers.clone(),
             rendered: RenderedCache::default(),
             revocation: self.revocation.clone(),
         }

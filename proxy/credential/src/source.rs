@@ -119,6 +119,11 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
         if self.secrets().is_empty() { Secretless::EndToEnd } else { Secretless::ProxyHeld }
     }
 
+    /// Headers that requests with its values have besides, each a list of which one member is given.
+    fn headers(&self) -> Vec<(http::HeaderName, http::HeaderValue)> {
+        Vec::new()
+    }
+
     /// Whether a value may be had while another is still good.
     fn refreshes_ahead(&self) -> bool {
         true

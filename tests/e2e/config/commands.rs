@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use claviger_tests::World;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::prepared::{Prepared, client};
 
@@ -36,16 +36,24 @@ fn check_tells_people_and_programs_the_same() {
         let output = prepared.run(&[&["check", "--config", "claviger.toml"], args].concat());
         (code(&output), out(&output), err(&output))
     };
-    let fine = "claviger.toml: ok, 3 listeners, 2 services, 0 warnings\n";
+    let held = "credential `api`: proxy-held\ncredential `crm`: proxy-held\n";
+    let fine = &format!("claviger.toml: ok, 3 listeners, 2 services, 0 warnings\n{held}");
     for args in [&[][..], &["--strict"], &["-o", "text"]] {
-        assert_eq!(check(BASE, args), (0, fine.to_owned(), String::new()), "{args:?}");
+        assert_eq!(check(BASE, args), (0, fine.clone(), String::new()), "{args:?}");
     }
-    assert_eq!(check(BASE, &["-o", "json"]), (0, "[]\n".to_owned(), String::new()));
+    let (code, json, errors) = check(BASE, &["-o", "json"]);
+    let notes: Value = serde_json::from_str(&json).unwrap();
+    let told: Vec<_> =
+        notes.as_array().unwrap().iter().map(|one| (&one["severity"], &one["key"], &one["message"])).collect();
+    let note = |key: &str| [json!("note"), json!(key), json!("proxy-held")];
+    let expected = [note("credential.api"), note("credential.crm")];
+    assert_eq!(told, expected.iter().map(|[a, b, c]| (a, b, c)).collect::<Vec<_>>());
+    assert_eq!((code, errors.as_str()), (0, ""));
 
     let dubious = BASE.replace("ops = [\"GET /contacts\"]", "ops = [\"GETT /contacts\"]");
     let warning =
         "claviger.toml:93:8: warning: `allow.contacts.ops`: `GETT` is an unusual method\n  help: did you mean `GET`?\n";
-    let said = "claviger.toml: ok, 3 listeners, 2 services, 1 warning\n".to_owned();
+    let said = format!("claviger.toml: ok, 3 listeners, 2 services, 1 warning\n{held}");
     assert_eq!(check(&dubious, &[]), (0, said.clone(), warning.to_owned()));
     assert_eq!(check(&dubious, &["--strict"]), (1, said, warning.to_owned()));
 

@@ -114,7 +114,8 @@ fn the_readme_holds_what_it_says() {
     let (code, text) = run("claviger secret ", &world.canary);
     assert!(code == 0 && text.contains("for api.openai.com:443"), "{code} {text}");
     let (code, text) = run("claviger check ", "");
-    assert_eq!((code, text.as_str()), (0, "claviger.toml: ok, 1 listener, 1 service, 0 warnings\n"));
+    let expected = "claviger.toml: ok, 1 listener, 1 service, 0 warnings\ncredential `openai`: proxy-held\n";
+    assert_eq!((code, text.as_str()), (0, expected));
     let (code, text) = run("claviger explain --config claviger.toml --as", "");
     assert!(code == 1 && text.contains("nearest: allow `models-and-chat` (claviger.toml:"), "{code} {text}");
     let (code, text) = run("claviger ledger  --config claviger.toml verify", "");

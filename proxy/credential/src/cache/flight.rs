@@ -217,6 +217,7 @@ impl Keeper {
             ends_at_ms,
             proof_ends_at_ms,
             renewable: self.source.is_renewable(),
+            headers: self.source.headers(),
             key: caller.map_or(Key::Shared, |caller| self.source.key(Ask { caller })),
             principal: principal.clone(),
             ..Lease::new(stamp, fields, hosts)

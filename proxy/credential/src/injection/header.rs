@@ -208,6 +208,26 @@ pub(super) fn fill(
     Ok(())
 }
 
+/// Adds what the lease's kind of value asks for to lists that the client may have begun (RFC 9110 §5.6.1).
+pub(super) fn add_members(lease: Option<&Lease>, headers: &mut HeaderMap) -> Result<(), InjectError> {
+    for (name, member) in lease.map_or(&[][..], |lease| &lease.headers) {
+        let written: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let mut members = written.iter().flat_map(|line| line.split(|byte| *byte == b','));
+        if members.any(|one| one.trim_ascii() == member.as_bytes()) {
+            continue;
+        }
+        // One line: not every server joins several.
+        let mut all = written.join(&b", "[..]);
+        if !all.is_empty() {
+            all.extend_from_slice(b", ");
+        }
+        all.extend_from_slice(member.as_bytes());
+        let all = HeaderValue::from_bytes(&all).map_err(|_| Place::Header(name).invalid("it cannot be joined"))?;
+        headers.insert(name.clone(), all);
+    }
+    Ok(())
+}
+
 /// Replaces placeholders, and says whether there were any, in the headers that may hold them; such a header without one does not pass.
 pub(super) fn fill_placeholders(
     plan: &Slots,

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger_contract::{
     Attested, Clock, Outbound, OutboundRequest, ProofDigest, Reach, Secret, SubjectTokens, TokenAsk,
 };
@@ -106,7 +108,10 @@ impl Source for FederationSource {
         };
         let (subject, ends_at) = match &minted {
             Some(minted) => (&minted.token, Some(minted.expires_at)),
-            None => (self.unused(caller)?, caller.proof.expires_at),
+            None => {
+                let token = self.unused(caller)?;
+                (token, ends_at(token).or(caller.proof.expires_at))
+            }
         };
         let response = self.outbound.send(&self.reach, self.request(subject)?).await?;
         let token = answer::read(&self.endpoint.shown(), &response, asked_at_ms)?;
@@ -126,6 +131,10 @@ impl Source for FederationSource {
     /// A proof that is taken once yields no second token: there is none to be had before the next proof.
     fn refreshes_ahead(&self) -> bool {
         !(self.profile.single_use && self.subject == Subject::Proof)
+    }
+
+    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.profile.api_headers.iter().filter_map(|(name, value)| header(name, value)).collect()
     }
 
     /// None: that is the point.
@@ -183,6 +192,18 @@ impl FederationSource {
             max_response: ANSWER_MAX,
         })
     }
+}
+
+/// `exp` of a token that an attestor has verified: the proof's own end is a little behind it, for clocks that differ.
+fn ends_at(token: &Secret) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: i64,
+    }
+    #[allow(clippy::disallowed_methods, reason = "one number is read of it")]
+    let claims = token.expose().split(|byte| *byte == b'.').nth(1)?;
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).ok()?);
+    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.exp)
 }
 
 /// A JSON object of texts, in a buffer that never grows, so that no copy of a token is left behind.

@@ -54,6 +54,8 @@ pub(super) struct Profile {
     pub(super) hosts: Vec<String>,
     /// Headers that the token request has.
     pub(super) headers: Vec<(String, String)>,
+    /// Headers that calls of the API have with such a token, where they are not in them yet.
+    pub(super) api_headers: Vec<(String, String)>,
     /// `aud` of a minted subject token.
     pub(super) audience: Vec<String>,
     /// How long a minted subject token lasts.
@@ -102,6 +104,7 @@ impl Profile {
             body: table.choice("body", BodyForm::WORDS, out).map(|body| body.value),
             hosts: list(table, "hosts", out),
             headers: texts(table, "headers", out),
+            api_headers: texts(table, "api_headers", out),
             audience: list(table, "audience", out),
             subject_lifetime: table.duration("subject_lifetime", out)?.value,
             lifetime_max: table.duration("lifetime_max", out).map(|at| at.value),
