@@ -292,6 +292,11 @@ impl Policy {
         self.data.hosts.claims(authority).next().is_some()
     }
 
+    /// Whether a `Host` header, as it was written, could be that of a service: `false` is certain.
+    pub fn could_know(&self, written: &str) -> bool {
+        self.data.hosts.could_claim(written)
+    }
+
     /// Canonicalises with the `path_mode` of the service that claims host and path; strictly, if none
     /// does.
     ///

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+// Seeded for each map; the keys are the configuration's, so that nobody else can make them collide.
+use foldhash::fast::RandomState;
+
 use crate::ServiceRoute;
 use crate::document::Diagnostics;
 use crate::target::{Authority, Scheme};
@@ -31,9 +34,9 @@ impl Claim {
 /// All claims.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostIndex {
-    exact: HashMap<Box<str>, Vec<Claim>>,
+    exact: HashMap<Box<str>, Vec<Claim>, RandomState>,
     /// By what stands behind `*.`.
-    below: HashMap<Box<str>, Vec<Claim>>,
+    below: HashMap<Box<str>, Vec<Claim>, RandomState>,
 }
 
 impl HostIndex {
@@ -63,6 +66,20 @@ impl HostIndex {
             }
         }
         index
+    }
+
+    /// Whether a host as a client wrote it, perhaps with a port, could be claimed: cheaper than to read it as an authority.
+    pub(crate) fn could_claim(&self, written: &str) -> bool {
+        let host = written.split_once(':').map_or(written, |(host, _)| host);
+        // Upper case and addresses in brackets are read first.
+        if host.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'[') {
+            return true;
+        }
+        let below = || {
+            host.match_indices('.')
+                .any(|(dot, _)| host.get(dot + 1..).is_some_and(|rest| self.below.contains_key(rest)))
+        };
+        self.exact.contains_key(host) || (!self.below.is_empty() && below())
     }
 
     /// The services of the most specific host pattern that claims the authority.

@@ -123,6 +123,14 @@ impl Authority {
         Ok(Self { host: Host::parse(host)?, port })
     }
 
+    /// `host:port`, as [`Display`](fmt::Display) has it; without a formatter, for it is written with each request.
+    pub fn to_text(&self) -> Arc<str> {
+        let mut text = self.bare_host();
+        text.push(':');
+        text.push_str(itoa::Buffer::new().format(self.port));
+        text.into()
+    }
+
     /// The host as it stands in a URI: IPv6 in brackets.
     pub(crate) fn bare_host(&self) -> String {
         match self.host.ip {

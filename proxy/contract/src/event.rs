@@ -14,6 +14,23 @@ use crate::Secretless;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u128);
 
+impl RequestId {
+    /// 32 hexadecimal digits in lower case.
+    pub fn to_hex(self) -> [u8; 32] {
+        hex(self.0)
+    }
+}
+
+/// 32 hexadecimal digits in lower case: ids are written twice per request and more, so without a formatter.
+pub fn hex(value: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(value.to_be_bytes()) {
+        let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    digits
+}
+
 impl fmt::Display for RequestId {
     /// 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,6 @@
 //! The hash chain: each line carries the hash of the one before and its own.
 
 use std::fmt;
-use std::io::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -79,8 +78,8 @@ impl Head {
         let start = line.len();
         let seq = self.seq + 1;
         line.extend_from_slice(b"{\"seq\":");
-        // Writing into a Vec cannot fail.
-        let _ = write!(line, "{seq},");
+        line.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
+        line.push(b',');
         line.extend_from_slice(body.get(1..body.len().saturating_sub(1)).unwrap_or_default());
         line.extend_from_slice(PREV_KEY);
         line.extend_from_slice(&self.link.0);

@@ -1,10 +1,9 @@
 //! Events as JSON objects. What a record may say is written out here, field by field.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
 use claviger_contract::Secretless;
-use claviger_contract::event::{ConnectionEvent, CredentialEvent, Decided, Event, Finished, SystemEvent, Verdict};
+use claviger_contract::event::{ConnectionEvent, CredentialEvent, Decided, Event, Finished, SystemEvent, Verdict, hex};
 use claviger_policy::{AttributeValue, Principal};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -52,12 +51,90 @@ impl Encoder {
         }
     }
 
+    /// One of the two records that each request makes: written field by field, for it is most of what the ledger does.
     pub(crate) fn decided(&mut self, event: &Decided, out: &mut Vec<u8>) {
-        self.write(event.at_ms, "decided", DecidedFields::from(event), out);
+        let mut fields = self.open(event.at_ms, "decided", out);
+        fields.hex(",\"id\":", event.id.0);
+        if let Some(trace) = event.trace {
+            fields.hex(",\"trace_id\":", trace.0);
+        }
+        fields.text(",\"listener\":", &event.listener);
+        if let Some(principal) = &event.principal {
+            fields.text(",\"principal\":", principal.id.as_str());
+            fields.text(",\"attested_by\":", &principal.attested_by);
+        }
+        // Attributes that no rule asks for stay out: they may be personal, and nothing rests on them.
+        if let Some(attributes) = Attributes::of(event) {
+            fields.other(",\"attributes\":", &attributes);
+        }
+        if let Some(address) = event.source_ip {
+            fields.address(",\"source_ip\":", address);
+        }
+        fields.maybe_text(",\"service\":", event.service.as_deref());
+        fields.maybe_text(",\"rule\":", event.rule.as_deref());
+        fields.text(",\"method\":", event.method.as_str());
+        fields.maybe_text(",\"host\":", event.host.as_deref());
+        fields.maybe_text(",\"path\":", event.path.as_deref());
+        fields.text(
+            ",\"decision\":",
+            match event.verdict {
+                Verdict::Allow => "allow",
+                Verdict::Deny => "deny",
+            },
+        );
+        fields.text(",\"code\":", event.code);
+        fields.maybe_text(",\"detail\":", event.detail.as_deref());
+        if let Some(stamp) = &event.credential {
+            fields.text(",\"credential\":{\"name\":", &stamp.name);
+            fields.text(",\"version\":", &stamp.version);
+            fields.raw("}");
+        }
+        fields.number(",\"generation\":", event.generation);
+        fields.maybe_text(",\"observed\":", event.observed.as_deref());
+        fields.maybe_text(",\"would\":", event.would);
+        fields.raw("}");
     }
 
+    /// The other one.
     pub(crate) fn finished(&mut self, event: &Finished, out: &mut Vec<u8>) {
-        self.write(event.at_ms, "finished", FinishedFields::from(event), out);
+        let mut fields = self.open(event.at_ms, "finished", out);
+        fields.hex(",\"id\":", event.id.0);
+        fields.text(",\"code\":", event.code);
+        // Absent if the client was sent none.
+        if event.status != 0 {
+            fields.number(",\"status\":", u64::from(event.status));
+        }
+        fields.maybe_number(",\"upstream_status\":", event.upstream_status.map(u64::from));
+        fields.number(",\"duration_us\":", event.duration_us);
+        fields.maybe_number(",\"first_byte_us\":", event.first_byte_us);
+        fields.number(",\"request_bytes\":", event.request_bytes);
+        fields.number(",\"response_bytes\":", event.response_bytes);
+        fields.number(",\"masked\":", u64::from(event.masked));
+        fields.raw(if event.replayed { ",\"replayed\":true" } else { ",\"replayed\":false" });
+        fields.maybe_text(",\"served_version\":", event.served_version.as_deref());
+        fields.raw("}");
+    }
+
+    /// The head of a record: its time and type.
+    fn open<'a>(&mut self, at_ms: i64, kind: &'static str, out: &'a mut Vec<u8>) -> Fields<'a> {
+        self.set_second(at_ms.div_euclid(1_000));
+        let mut fields = Fields(out);
+        fields.raw("{\"at\":\"");
+        fields.raw(&self.until_second);
+        fields.raw(".");
+        let ms = at_ms.rem_euclid(1_000);
+        fields.raw(if ms < 10 {
+            "00"
+        } else if ms < 100 {
+            "0"
+        } else {
+            ""
+        });
+        fields.raw(itoa::Buffer::new().format(ms));
+        fields.raw("Z\",\"type\":\"");
+        fields.raw(kind);
+        fields.raw("\"");
+        fields
     }
 
     /// Appends a record of the ledger about itself.
@@ -67,10 +144,9 @@ impl Encoder {
 
     fn write(&mut self, at_ms: i64, kind: &'static str, fields: impl Serialize, out: &mut Vec<u8>) {
         let start = out.len();
-        self.set_second(at_ms.div_euclid(1_000));
-        // Writing into a Vec cannot fail, nor can fields whose keys are all texts.
-        let _ = write!(out, r#"{{"at":"{}.{:03}Z","type":"{kind}""#, self.until_second, at_ms.rem_euclid(1_000));
+        self.open(at_ms, kind, out);
         let fields_at = out.len();
+        // Writing into a Vec cannot fail, nor can fields whose keys are all texts.
         if serde_json::to_writer(&mut *out, &fields).is_err() {
             out.truncate(start);
         } else if let Some(brace) = out.get_mut(fields_at) {
@@ -90,6 +166,78 @@ impl Encoder {
     }
 }
 
+/// The fields of a record, one behind the other. A key comes as it is written, with what stands before and behind it.
+struct Fields<'a>(&'a mut Vec<u8>);
+
+impl Fields<'_> {
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.raw(key);
+        // Nearly every text stands for itself.
+        let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+        if text.len() <= TEXT_MAX && text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+            self.raw("\"");
+            self.raw(text);
+            self.raw("\"");
+        } else {
+            self.json(&Text(text));
+        }
+    }
+
+    fn maybe_text(&mut self, key: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(key, text);
+        }
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.raw(key);
+        self.raw(itoa::Buffer::new().format(number));
+    }
+
+    fn maybe_number(&mut self, key: &str, number: Option<u64>) {
+        if let Some(number) = number {
+            self.number(key, number);
+        }
+    }
+
+    fn hex(&mut self, key: &str, value: u128) {
+        self.raw(key);
+        self.raw("\"");
+        self.0.extend_from_slice(&hex(value));
+        self.raw("\"");
+    }
+
+    fn address(&mut self, key: &str, address: IpAddr) {
+        let IpAddr::V4(v4) = address else { return self.other(key, &address) };
+        self.raw(key);
+        let mut before = "\"";
+        for octet in v4.octets() {
+            self.raw(before);
+            self.raw(itoa::Buffer::new().format(octet));
+            before = ".";
+        }
+        self.raw("\"");
+    }
+
+    fn other(&mut self, key: &str, value: &impl Serialize) {
+        self.raw(key);
+        self.json(value);
+    }
+
+    fn json(&mut self, value: &impl Serialize) {
+        let start = self.0.len();
+        // Writing into a Vec cannot fail, nor can what is written here; if it did, the record would still be JSON.
+        if serde_json::to_writer(&mut *self.0, value).is_err() {
+            self.0.truncate(start);
+            self.raw("null");
+        }
+    }
+}
+
 /// A text of at most [`TEXT_MAX`] bytes, cut at a character.
 #[derive(Clone, Copy)]
 struct Text<'a>(&'a str);
@@ -100,16 +248,6 @@ impl Serialize for Text<'_> {
             Some(cut) if cut.len() < self.0.len() => serializer.collect_str(&format_args!("{cut}…")),
             _ => serializer.serialize_str(self.0),
         }
-    }
-}
-
-/// 32 hexadecimal digits.
-#[derive(Clone, Copy)]
-struct Hex(u128);
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:032x}", self.0))
     }
 }
 
@@ -166,136 +304,6 @@ impl Serialize for Attributes<'_> {
 
 fn text(text: &Option<impl AsRef<str>>) -> Option<Text<'_>> {
     text.as_ref().map(|text| Text(text.as_ref()))
-}
-
-#[derive(Serialize)]
-struct CredentialField<'a> {
-    name: Text<'a>,
-    version: Text<'a>,
-}
-
-#[derive(Serialize)]
-struct DecidedFields<'a> {
-    id: Hex,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<Hex>,
-    listener: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attested_by: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<Attributes<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<Text<'a>>,
-    method: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<Text<'a>>,
-    decision: &'static str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<CredentialField<'a>>,
-    generation: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    would: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<AlertField<'a>>,
-}
-
-#[derive(Serialize)]
-struct AlertField<'a> {
-    kind: &'static str,
-    workload: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<Text<'a>>,
-    place: Text<'a>,
-}
-
-impl<'a> From<&'a Decided> for DecidedFields<'a> {
-    fn from(event: &'a Decided) -> Self {
-        // Attributes that no rule asks for stay out: they may be personal, and nothing rests on them.
-        Self {
-            id: Hex(event.id.0),
-            trace_id: event.trace.map(|trace| Hex(trace.0)),
-            listener: Text(&event.listener),
-            principal: event.principal.as_ref().map(|principal| Text(principal.id.as_str())),
-            attested_by: event.principal.as_ref().map(|principal| Text(&principal.attested_by)),
-            attributes: Attributes::of(event),
-            source_ip: event.source_ip,
-            service: text(&event.service),
-            rule: text(&event.rule),
-            method: Text(event.method.as_str()),
-            host: text(&event.host),
-            path: text(&event.path),
-            decision: match event.verdict {
-                Verdict::Allow => "allow",
-                Verdict::Deny => "deny",
-            },
-            code: event.code,
-            detail: text(&event.detail),
-            credential: event
-                .credential
-                .as_ref()
-                .map(|stamp| CredentialField { name: Text(&stamp.name), version: Text(&stamp.version) }),
-            generation: event.generation,
-            observed: text(&event.observed),
-            would: event.would,
-            alert: event.alert.as_ref().map(|alert| AlertField {
-                kind: alert.kind,
-                workload: Text(&alert.workload),
-                service: text(&alert.service),
-                place: Text(&alert.place),
-            }),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FinishedFields<'a> {
-    id: Hex,
-    code: &'static str,
-    /// Absent if the client was sent none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_status: Option<u16>,
-    duration_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_us: Option<u64>,
-    request_bytes: u64,
-    response_bytes: u64,
-    masked: u32,
-    replayed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    served_version: Option<Text<'a>>,
-}
-
-impl<'a> From<&'a Finished> for FinishedFields<'a> {
-    fn from(event: &'a Finished) -> Self {
-        Self {
-            id: Hex(event.id.0),
-            code: event.code,
-            status: (event.status != 0).then_some(event.status),
-            upstream_status: event.upstream_status,
-            duration_us: event.duration_us,
-            first_byte_us: event.first_byte_us,
-            request_bytes: event.request_bytes,
-            response_bytes: event.response_bytes,
-            masked: event.masked,
-            replayed: event.replayed,
-            served_version: text(&event.served_version),
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -278,10 +278,11 @@ impl Passing {
             if let Err(over) = self.ending.still_allowed(cx.waker()) {
                 return Poll::Ready(Some(Err(over)));
             }
-            if let Some(lent) = &mut self.lent {
-                lent.drive(cx);
-            }
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let frame = match &mut self.lent {
+                Some(lent) => lent.poll_frame(&mut self.incoming, cx),
+                None => Pin::new(&mut self.incoming).poll_frame(cx),
+            };
+            match frame {
                 Poll::Ready(Some(Ok(frame))) => self.take(frame),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(BodyError::Broken))),
                 Poll::Ready(None) => self.end(),

@@ -1,5 +1,6 @@
 //! One client connection: who is behind it, and serving HTTP on it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -127,10 +128,10 @@ impl Connection {
 
     /// Who sends this request. `slots` are the values in the places where the credential goes.
     pub(crate) async fn attest<'a>(
-        &self,
+        &'a self,
         generation: &Generation,
         head: &Parts,
-        slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
+        slots: impl Iterator<Item = Cow<'a, [u8]>>,
     ) -> Result<(Attested, Bound), Refusal> {
         let listener = self.listener_in(generation)?;
         let token = self.token(&listener.settings, head, slots)?;
@@ -140,6 +141,7 @@ impl Connection {
         if let Some(found) = self.recall(generation, epoch, token.as_deref()) {
             return Ok(found);
         }
+        let token = token.map(Cow::into_owned);
         let proofs = self.proofs(generation, chain);
         let attested = match chain.attest(&proofs, token.as_deref()).await {
             Outcome::Attested(attested) => attested,
@@ -182,21 +184,24 @@ impl Connection {
     }
 
     fn token<'a>(
-        &self,
+        &'a self,
         settings: &ListenerSettings,
         head: &Parts,
-        mut slots: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
+        mut slots: impl Iterator<Item = Cow<'a, [u8]>>,
+    ) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
         let reads_slots = settings.mode == Mode::Gateway || settings.authenticate_at == AuthenticateAt::Request;
         let shown = match &self.inside {
-            Some(inside) => inside.token.clone(),
-            None => self.proxy_token(head)?,
+            Some(inside) => inside.token.as_deref().map(Cow::Borrowed),
+            None => self.proxy_token(head)?.map(Cow::Owned),
         };
         // Where the proof came ahead, what stands in the API key's place is a placeholder.
         if shown.is_some() || !reads_slots {
             return Ok(shown);
         }
-        Ok(slots.find(|value| looks_like_token(value)).map(std::borrow::Cow::into_owned))
+        let known = self.known.borrow();
+        let known = known.as_ref().and_then(|known| known.last.as_ref()).and_then(|last| last.token.as_deref());
+        // What was a proof a moment ago is looked at no further here.
+        Ok(slots.find(|value| known == Some(value) || looks_like_token(value)))
     }
 
     fn recall(&self, generation: &Generation, epoch: u64, token: Option<&[u8]>) -> Option<(Attested, Bound)> {

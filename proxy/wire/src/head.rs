@@ -139,6 +139,10 @@ fn gateway(head: &Parts, policy: &Policy) -> Result<Target, Refusal> {
 }
 
 fn own_host(named: &str, policy: &Policy) -> Option<(Scheme, Authority)> {
+    // Mostly it is the gateway's own name.
+    if !policy.could_know(named) {
+        return None;
+    }
     [Scheme::Https, Scheme::Http].into_iter().find_map(|scheme| {
         let authority = Authority::parse(named, scheme.default_port()).ok()?;
         policy.knows(&authority).then_some((scheme, authority)).filter(|(scheme, authority)| {
@@ -156,9 +160,7 @@ pub(crate) fn is_prefixed(head: &Parts, target: &Target) -> bool {
 /// Removes what would speak for all services that share the gateway's origin: a cookie of one would be
 /// sent to the others.
 pub(crate) fn strip_shared_origin(headers: &mut HeaderMap) {
-    headers.remove(SET_COOKIE);
-    headers.remove(ALT_SVC);
-    headers.remove(STRICT_TRANSPORT_SECURITY);
+    strip_names(headers, &[SET_COOKIE, ALT_SVC, STRICT_TRANSPORT_SECURITY]);
 }
 
 fn split_service(path: &str) -> (&str, &str) {
@@ -235,12 +237,10 @@ fn path_and_query(uri: &Uri) -> Result<&str, Refusal> {
 /// Removes what belongs to one hop only (RFC 9110 §7.6.1), and what is meant for this proxy.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
     strip_hop(headers);
-    headers.remove(PROXY_AUTHORIZATION);
-    // The client's 100-continue was answered by us; asking again would double it.
-    headers.remove(EXPECT);
     // A transfer coding other than chunked could not be searched for the credential. gRPC wants trailers.
     let trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    headers.remove(TE);
+    // The client's 100-continue was answered by us; asking again would double it.
+    strip_names(headers, &[PROXY_AUTHORIZATION, EXPECT, TE]);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -249,12 +249,18 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
 /// Removes what belongs to the upstream's hop only.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
     strip_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
-    headers.remove(TE);
+    strip_names(headers, &[PROXY_AUTHENTICATE, TE]);
 }
 
 fn strip_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+    if let Some(connection) = headers.get(CONNECTION) {
+        // What nearly every one says names no other header.
+        if matches!(connection.as_bytes(), b"keep-alive" | b"close")
+            && headers.get_all(CONNECTION).iter().nth(1).is_none()
+        {
+            headers.remove(CONNECTION);
+            return strip_names(headers, &[KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER]);
+        }
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -269,7 +275,13 @@ fn strip_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER] {
+    strip_names(headers, &[KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER]);
+}
+
+/// Removes headers of which most requests and answers have none: one look at the names that are there is cheaper than
+/// one search for each.
+fn strip_names(headers: &mut HeaderMap, names: &[HeaderName]) {
+    while let Some(name) = headers.keys().find_map(|name| names.iter().find(|one| *one == name)) {
         headers.remove(name);
     }
 }

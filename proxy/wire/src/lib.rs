@@ -12,6 +12,7 @@ mod body_facts;
 mod canary;
 mod client_body;
 mod connection;
+mod driver;
 mod exchange;
 mod generation;
 mod head;

@@ -34,10 +34,7 @@ impl IdHeaders {
         if room.capacity() < DIGITS {
             *room = BytesMut::with_capacity(ROOM);
         }
-        for shift in (0..DIGITS).rev() {
-            let digit = u8::try_from(id.0 >> (4 * shift) & 0xf).unwrap_or_default();
-            room.put_u8(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
-        }
+        room.put_slice(&id.to_hex());
         HeaderValue::from_maybe_shared(room.split().freeze()).ok()
     }
 }

@@ -304,7 +304,7 @@ pub(crate) struct Core {
     /// Bytes of bodies that are held whole.
     pub(crate) buffered: Cell<usize>,
     /// Open requests by caller.
-    pub(crate) callers: RefCell<HashMap<SpiffeId, u32>>,
+    pub(crate) callers: RefCell<HashMap<SpiffeId, u32, foldhash::fast::RandomState>>,
     pub(crate) resolver: Resolver,
     pub(crate) metrics: Metrics,
     pub(crate) suspended: Arc<Suspended>,

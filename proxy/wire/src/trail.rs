@@ -225,7 +225,7 @@ impl Trail {
     /// Policy said yes; the pattern of the rule stands for the path.
     pub(crate) fn granted(&mut self, grant: &Grant) {
         if let Some(decided) = &mut self.decided {
-            decided.host = Some(grant.target().authority().to_string().into());
+            decided.host = Some(grant.target().authority().to_text());
             decided.path = Some(match grant.path_pattern() {
                 Some(pattern) => pattern.clone(),
                 None => grant.target().redacted_path().into(),
@@ -289,7 +289,7 @@ impl Trail {
         let answer = refusal::answer_in(self.dialect, refusal, self.id, self.challenge);
         if let (Some(reservation), Some(mut decided)) = (self.reservation.take(), self.decided.take()) {
             if let (None, Some(target)) = (&decided.path, &self.target) {
-                decided.host = Some(target.authority().to_string().into());
+                decided.host = Some(target.authority().to_text());
                 decided.path = Some(target.redacted_path().into());
             }
             if let Some(alert) = &refusal.alert {

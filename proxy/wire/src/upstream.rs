@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use claviger_credential::{Injected, Lease, LeasedCertificate};
 use claviger_policy::{Authority, Grant};
+use foldhash::fast::RandomState;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri, Version};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::body::{Sent, SentBody};
+use crate::driver::Driver;
 use crate::generation::{Service, Transport};
 use crate::io::LocalExecutor;
 use crate::refusal::{Refusal, RefusalCode};
@@ -45,7 +49,7 @@ const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 
 /// The upstream connections of one data core.
 pub(crate) struct Pool {
-    hosts: RefCell<HashMap<Key, Host>>,
+    hosts: RefCell<HashMap<Key, Host, RandomState>>,
     resolver: Resolver,
 }
 
@@ -84,25 +88,14 @@ impl Host {
 /// An HTTP/1.1 connection, driven by whoever holds it.
 struct Wire {
     sender: http1::SendRequest<SentBody>,
-    /// Reads and writes; `None` once the connection has ended.
-    driver: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    driver: Driver,
     slot: Slot,
 }
 
 impl Wire {
-    /// Does what can be done now; `cx` is woken when more can be.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && driver.as_mut().poll(cx).is_ready()
-        {
-            // How it ended shows in the request that used it.
-            self.driver = None;
-        }
-    }
-
     /// Whether it may take another request, as far as is known after it was driven.
     fn is_ready(&self) -> bool {
-        self.driver.is_some() && self.sender.is_ready()
+        self.driver.is_alive() && self.sender.is_ready()
     }
 
     async fn send(
@@ -110,26 +103,17 @@ impl Wire {
         request: Request<SentBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        std::future::poll_fn(|cx| {
-            if let Some(driver) = &mut self.driver
-                && driver.as_mut().poll(cx).is_ready()
-            {
-                // What was not sent comes back with it.
-                self.driver = None;
-            }
-            answer.as_mut().poll(cx)
-        })
-        .await
+        std::future::poll_fn(|cx| self.driver.poll_with(cx, |cx| answer.as_mut().poll(cx))).await
     }
 
     /// Ends it as the protocols want it: TLS says goodbye.
     fn close(self) {
         let Self { sender, driver, slot } = self;
         drop(sender);
-        let Some(driver) = driver else { return };
+        let Some(connection) = driver.into_future() else { return };
         tokio::task::spawn_local(async move {
             let _slot = slot;
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, driver).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, connection).await;
         });
     }
 }
@@ -180,10 +164,15 @@ impl Lent {
         }
     }
 
-    /// Moves what can be moved now: to be called before the answer's body is asked for more.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(wire) = &mut self.wire {
-            wire.drive(cx);
+    /// Asks the answer's body for more, which its connection has to bring.
+    pub(crate) fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.wire {
+            Some(wire) => wire.driver.poll_with(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),
+            None => Pin::new(incoming).poll_frame(cx),
         }
     }
 }
@@ -251,7 +240,7 @@ impl Pool {
                 host.idle.pop()?.0
             };
             // Ends the last exchange, and sees whether upstream has closed meanwhile.
-            candidate.drive(cx);
+            candidate.driver.drive(cx);
             if candidate.is_ready() {
                 return Some(Connection::Http1(candidate));
             }
@@ -350,7 +339,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
-        Ok(Connection::Http1(Wire { sender, driver: Some(Box::pin(connection)), slot }))
+        Ok(Connection::Http1(Wire { sender, driver: Driver::new(connection), slot }))
     }
 
     async fn http2<I>(self: &Rc<Self>, key: &Key, stream: I, slot: Slot) -> Result<Connection, Refusal>
@@ -387,7 +376,7 @@ impl Pool {
         // Put aside: what is dropped counts itself out of the pool.
         let mut over: Vec<Wire> = Vec::new();
         for host in self.hosts.borrow_mut().values_mut() {
-            host.idle.iter_mut().for_each(|(wire, _)| wire.drive(&mut cx));
+            host.idle.iter_mut().for_each(|(wire, _)| wire.driver.drive(&mut cx));
             let keep = if host.is_orphaned() { 0 } else { limits.pool_idle_max };
             let surplus = host.idle.len().saturating_sub(keep);
             let expired = |since: Instant| now.duration_since(since) >= limits.pool_idle_timeout;
