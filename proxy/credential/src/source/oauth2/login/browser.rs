@@ -106,6 +106,6 @@ impl Login {
 }
 
 /// RFC 7636 §4.2.
-fn challenge(verifier: &str) -> String {
+pub(super) fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))
 }
