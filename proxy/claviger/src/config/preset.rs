@@ -96,7 +96,7 @@ impl Tried {
             root.complete(stores);
         }
         let shorthand = self.shorthand(secrets, &root);
-        let env = env.credential(state_dir, Vec::new());
+        let env = env.credential(state_dir, None, Vec::new());
         let credentials = Credentials::take(&mut root, shorthand, &env, None, out);
         let probing = Probing::of(self.parts, credentials, Diagnostics::default());
         let used = probing.first(CREDENTIAL).filter(|_| !out.has_errors())?;
