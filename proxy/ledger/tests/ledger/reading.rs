@@ -60,7 +60,7 @@ fn records_have_these_fields() {
             r#"{"seq":2,"at":"2026-11-22T10:00:00.021Z","type":"finished","id":"000000000000000000000000000000ab","code":"ok","status":200,"upstream_status":200,"duration_us":21340,"first_byte_us":9000,"request_bytes":120,"response_bytes":4096,"masked":0,"replayed":false"#,
             r#"{"seq":3,"at":"2026-11-22T10:00:00.000Z","type":"decided","id":"00000000000000000000000000000001","listener":"egress","method":"POST","decision":"deny","code":"identity_missing","generation":7"#,
             r#"{"seq":4,"at":"2026-11-22T10:00:00.000Z","type":"finished","id":"00000000000000000000000000000001","code":"aborted","duration_us":0,"request_bytes":0,"response_bytes":0,"masked":0,"replayed":false"#,
-            r#"{"seq":5,"at":"2026-11-22T10:00:00.001Z","type":"credential","kind":"minted","credential":{"name":"crm","version":"v1"},"principal":"spiffe://acme.internal/docs","expires_at":"2026-11-22T11:00:00Z""#,
+            r#"{"seq":5,"at":"2026-11-22T10:00:00.001Z","type":"credential","kind":"minted","credential":{"name":"crm","version":"v1"},"principal":"spiffe://acme.internal/docs","expires_at":"2026-11-22T11:00:00Z","secretless":"end-to-end""#,
             r#"{"seq":6,"at":"2026-11-22T10:00:00.000Z","type":"system","kind":"started","generation":1"#,
             r#"{"seq":7,"at":"2026-11-22T10:00:00.999Z","type":"connection","listener":"egress","peer":"127.0.0.1:5000","code":"tls_failed","detail":"no \"certificate\"""#,
         ]
