@@ -77,7 +77,7 @@ fn take_one(
     out: &mut Diagnostics,
 ) -> Option<CredentialSettings> {
     let kind = table.required_string("kind", out)?;
-    let Some((word, take)) = KINDS.iter().find(|(word, _)| *word == kind.value) else {
+    let Some((word, take)) = source::find_kind(&kind.value) else {
         let words = || KINDS.iter().map(|(word, _)| *word);
         let diagnostic =
             out.error(&kind.location, table.key_of("kind"), format!("`{}` is no kind of credential", kind.value));

@@ -3,6 +3,8 @@
 mod caller;
 mod claims;
 mod client_certificate;
+#[cfg(test)]
+mod endpoint;
 mod federation;
 mod github_app;
 mod jwt;
@@ -168,7 +170,7 @@ pub(crate) struct Taken {
     pub(crate) seed: Option<(Minted, u64)>,
 }
 
-type Take = fn(&mut Table, &SourceEnv<'_>, &mut Diagnostics) -> Option<Taken>;
+pub(crate) type Take = fn(&mut Table, &SourceEnv<'_>, &mut Diagnostics) -> Option<Taken>;
 
 /// Every kind of source.
 pub(crate) const KINDS: &[(&str, Take)] = &[
@@ -180,3 +182,24 @@ pub(crate) const KINDS: &[(&str, Take)] = &[
     ("jwt", jwt::take),
     ("github-app", github_app::settings::take),
 ];
+
+/// The name of a kind, and how its table is taken.
+pub(crate) fn find_kind(name: &str) -> Option<(&'static str, Take)> {
+    let found = KINDS.iter().find(|(known, _)| *known == name).copied();
+    // The worked example of CONTRIBUTING.md is no kind of the product.
+    #[cfg(test)]
+    let found = found.or((name == "endpoint").then_some(("endpoint", endpoint::take as Take)));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    /// What CONTRIBUTING.md says of a new source compiles, and its test passes.
+    #[test]
+    fn the_worked_example_is_this_file() {
+        let page = include_str!("../../../CONTRIBUTING.md");
+        let chapter = page.split("### … a credential source").nth(1).unwrap().split("\n### ").next().unwrap();
+        let blocks = chapter.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        assert_eq!(blocks.collect::<Vec<_>>().join("\n"), include_str!("source/endpoint.rs"));
+    }
+}

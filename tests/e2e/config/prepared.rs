@@ -58,6 +58,9 @@ impl Prepared {
             ("client.key", &leaf.key),
         ] {
             world.write(name, std::fs::read(file).unwrap());
+            // A key that anybody may read is a finding.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(world.path().join(name), mode).unwrap();
         }
         world.write("bundle.pem", world.ca.pem());
         world.write("internal-ca.pem", world.ca.pem());

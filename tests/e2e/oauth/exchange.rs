@@ -143,12 +143,12 @@ async fn an_exchange_that_the_server_refuses() {
         ("beyond", setting.keys(&format!("{subject}\naudience = \"https://api.test\"\nscope = \"admin\""))),
     ]);
     let app = setting.issuer.token("app");
-    let at = format!("`{}/token` answered 400", setting.authgent.url());
+    let at = format!("`{}/token` answered", setting.authgent.url());
     for (name, code) in
-        [("wrong-type", "invalid_request"), ("no-audience", "invalid_request"), ("beyond", "invalid_scope")]
+        [("wrong-type", "400 with `invalid_request`"), ("no-audience", "400 with `invalid_request`"), ("beyond", "403 with `insufficient_scope`")]
     {
         assert_eq!(get(&proxy, &app, name).await.0, 503, "{name}");
-        assert_eq!(failure(&proxy, name), format!("{at} with `{code}`"), "{name}\n{}", setting.authgent.log());
+        assert_eq!(failure(&proxy, name), format!("{at} {code}"), "{name}\n{}", setting.authgent.log());
     }
     assert_eq!(setting.api.seen().len(), 0, "nothing went upstream");
     assert!(proxy.stop().success());
