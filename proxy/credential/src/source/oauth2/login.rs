@@ -146,7 +146,7 @@ impl Login {
         let _lock = self.lock().await?;
         let told = self.revoke(&store.grant(name)?).await;
         match told {
-            Err(error) if !force => return Err(error.into()),
+            Err(error) if !force => Err(error.into()),
             told => {
                 store.remove(name)?;
                 Ok(told)
