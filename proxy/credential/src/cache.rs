@@ -10,6 +10,7 @@
 //! A value that its issuer can prolong is prolonged instead of minted anew; one that it can end is ended when the last who
 //! holds it lets go (`revocation.rs`), and at once where an operator suspends its credential.
 
+mod check;
 mod flight;
 mod overlap;
 mod renewal;

@@ -210,6 +210,9 @@ pub enum SourceError {
     /// No token could be minted for the principal.
     #[error(transparent)]
     Token(#[from] SubjectTokenError),
+    /// What was minted cannot serve.
+    #[error("the value cannot be used: {0}")]
+    Value(&'static str),
     /// What was minted has ended before it could be used.
     #[error("the value had expired when it arrived")]
     Ended,
@@ -250,6 +253,7 @@ impl SourceError {
             Self::LoginNeeded { .. } => "login_needed",
             Self::GrantBusy(_) => "grant_busy",
             Self::Unsealed { .. } => "secret_unwritable",
+            Self::Value(_) => "value_invalid",
             Self::Ended => "value_expired",
             Self::Aborted => "mint_aborted",
         }
@@ -274,6 +278,7 @@ impl SourceError {
             | Self::Discovery(_)
             | Self::Login(_)
             | Self::Token(_)
+            | Self::Value(_)
             | Self::Ended
             | Self::Aborted => false,
         }
@@ -297,6 +302,7 @@ impl SourceError {
             | Self::NoToken
             | Self::TokenUsed
             | Self::Token(_)
+            | Self::Value(_)
             | Self::Ended
             | Self::Aborted => None,
         }

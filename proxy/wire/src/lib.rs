@@ -10,6 +10,7 @@ mod authority;
 mod body;
 mod body_facts;
 mod canary;
+mod challenge;
 mod client_body;
 mod connection;
 mod driver;

@@ -13,7 +13,7 @@ use claviger_credential::{Lease, LeaseAnswer, inject, pass_as_sent};
 use claviger_policy::{BodyFacts, Bound, Context, CredentialUse, Decision, Grant, Target};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::body::{AnswerBody, Passing, Sent, SentBody, mask_headers};
@@ -29,7 +29,7 @@ use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
 use crate::upstream::Answered;
 use crate::watch::Watch;
-use crate::{body_facts, canary, head, intercept};
+use crate::{body_facts, canary, challenge, head, intercept};
 
 /// Answers one request; never fails, for a refusal is an answer too.
 pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -73,7 +73,11 @@ async fn pass(
     trail.speak(asked.as_ref().map_or(Dialect::Claviger, Asked::dialect));
     // Who asks. The proof may stand where the API key goes, so the service is known first.
     let attested = connection.attest(generation, &head, service.plan.presented_tokens(target.authority(), &head)).await;
-    let (attested, bound) = attested.map_err(|refusal| trail.or_stolen(refusal, &shown))?;
+    let of_nobody = |refusal| match &asked {
+        Some(asked) => asked.shown_by_nobody(refusal, service, &head),
+        None => refusal,
+    };
+    let (attested, bound) = attested.map_err(of_nobody).map_err(|refusal| trail.or_stolen(refusal, &shown))?;
     trail.attested(&attested, &generation.policy);
     rightful(generation, trail, &shown, &attested, service)?;
     if let Some(asked) = &mut asked {
@@ -138,7 +142,7 @@ async fn pass(
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
     };
     // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant.
-    if answered.response.status() == StatusCode::UNAUTHORIZED
+    if challenge::refuses_value(answered.response.status(), answered.response.headers())
         && ending.may_go_on()
         && let Some(fresh) = Box::pin(renew(generation, &attested, &answered, replay.is_some())).await
         && let Some(replay) = replay

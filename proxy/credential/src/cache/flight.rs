@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::overlap::{Leased, Overlap, Turn};
 use super::slot::{Failure, Flight, Held, Landing, Slot};
-use super::{Keeper, Key, proof_end_ms, refuse};
+use super::{Keeper, Key, check, proof_end_ms, refuse};
 use crate::binding::{BoundHost, intersect, list};
 use crate::digest::{random_fraction, random_hex};
 use crate::error::{CredentialError, SourceError};
@@ -209,11 +209,17 @@ impl Keeper {
             .issued
             .map(|issued| self.revocations.of(issued, new.clone(), principal.clone(), minted.expires_at_ms));
         let hosts = self.narrow(minted.hosts)?;
+        let mut expires_at_ms = minted.expires_at_ms;
+        if self.source.is_renewable() {
+            check::check(&minted.fields).map_err(SourceError::Value)?;
+            let own_end_ms = check::own_end_ms(&minted.fields);
+            expires_at_ms = expires_at_ms.into_iter().chain(own_end_ms).min();
+        }
         let now = self.clock.now_ms();
         let proof_ends_at_ms = caller.and_then(proof_end_ms).unwrap_or(i64::MAX);
-        let ends_at_ms = self.ends_at_ms(now, minted.expires_at_ms, proof_ends_at_ms);
+        let ends_at_ms = self.ends_at_ms(now, expires_at_ms, proof_ends_at_ms);
         let lease = |stamp, fields, hosts| Lease {
-            expires_at: minted.expires_at_ms.map(|ms| ms.div_euclid(1_000)),
+            expires_at: expires_at_ms.map(|ms| ms.div_euclid(1_000)),
             ends_at_ms,
             proof_ends_at_ms,
             renewable: self.source.is_renewable(),
