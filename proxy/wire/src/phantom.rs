@@ -236,6 +236,22 @@ impl Asked<'_> {
         Ok(())
     }
 
+    /// As `refusal`, with an alert where somebody without any proof shows a handle: its owner would have one.
+    pub(crate) fn shown_by_nobody(&self, refusal: Refusal, service: &Service, head: &Parts) -> Refusal {
+        if refusal.code != RefusalCode::NoIdentity {
+            return refusal;
+        }
+        let mut values = head.headers.iter().flat_map(|(name, value)| {
+            found_in(value.as_bytes()).filter_map(move |found| Some((name, self.login.key.open(found)?)))
+        });
+        match values.next() {
+            Some((name, handle)) => {
+                refusal.stolen(&handle.owner.to_string(), &service.name, &format!("the header `{name}`"))
+            }
+            None => refusal,
+        }
+    }
+
     fn take(&mut self, text: &[u8], caller: Caller<'_>, place: &str) -> Result<(), Refusal> {
         let handle = match self.login.verify(text, caller, place) {
             Ok(handle) => handle,

@@ -293,7 +293,7 @@ impl Trail {
                 decided.path = Some(target.redacted_path().into());
             }
             if let Some(alert) = &refusal.alert {
-                self.core.metrics.alerted(refusal.code);
+                self.core.metrics.alerted(RefusalCode::HandleStolen);
                 decided.service.clone_from(&alert.service);
                 decided.alert = Some(alert.clone());
             }

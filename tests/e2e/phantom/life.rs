@@ -53,7 +53,8 @@ async fn a_handle_outlives_a_restart_and_a_reload() {
     assert_eq!(app.call(&handle).await, refused(403, "denied"));
     // No logins any more: what clients show is a placeholder again.
     let text = scene.crm("");
-    let without: String = text.lines().filter(|line| !line.starts_with("login = ")).map(|line| format!("{line}\n")).collect();
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("login = ")).map(|line| format!("{line}\n")).collect();
     scene.configure(&without);
     proxy.wait_for_line("generation 4 is in force");
     assert_eq!(app.call(&handle).await, (200, None));

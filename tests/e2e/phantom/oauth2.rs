@@ -58,7 +58,8 @@ ops = ["GET /**"]
     world.write("root.pem", root.stdout);
     let run = async |workload: &str, path: &str| {
         let through = format!("http://jwt:{}@{}", world.token(workload), proxy.address("forward"));
-        let client = Client::python("oauth_login.py").args(["https://api.test/oauth/token", &format!("https://api.test{path}")]);
+        let client =
+            Client::python("oauth_login.py").args(["https://api.test/oauth/token", &format!("https://api.test{path}")]);
         let client = client.env("CLIENT_ID", "crm-app").env("CLIENT_SECRET", "what-the-application-believes-in");
         let client = client.trust(&world.path().join("root.pem")).proxy(&through);
         client.run_without(&[&world.canary]).await.ok()
@@ -104,7 +105,10 @@ ops = ["GET /**"]
     let finished = proxy.records("finished", 6);
     let of = |id: &Value| finished.iter().find(|record| record["id"] == *id).unwrap();
     let login = of(&logins[0]["id"]);
-    assert_eq!((&login["code"], &login["status"], &login["upstream_status"]), (&json!("ok"), &json!(200), &Value::Null));
+    assert_eq!(
+        (&login["code"], &login["status"], &login["upstream_status"]),
+        (&json!("ok"), &json!(200), &Value::Null)
+    );
     assert_eq!(of(&logins[3]["id"])["status"], 400);
 }
 
@@ -130,22 +134,34 @@ async fn the_token_endpoint_speaks_its_protocol() {
     assert_eq!(told(&answer), refused(400, "denied"), "no rule allows to GET it, and none would pass it on");
     // Nobody, and somebody who may not.
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = http.post(proxy.gateway("/crm/oauth/token")).form(&[("grant_type", "client_credentials")]).send().await.unwrap();
+    let answer = http
+        .post(proxy.gateway("/crm/oauth/token"))
+        .form(&[("grant_type", "client_credentials")])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(told(&answer), refused(401, "no_identity"));
     assert!(answer.headers().contains_key("www-authenticate"));
     assert_eq!(answer.json::<Value>().await.unwrap()["error"], "invalid_client");
-    let answer = Caller::new(&scene.world, &proxy, "reader").post("/crm/oauth/token", &[("grant_type", "client_credentials")]).await;
+    let answer = Caller::new(&scene.world, &proxy, "reader")
+        .post("/crm/oauth/token", &[("grant_type", "client_credentials")])
+        .await;
     assert_eq!(told(&answer), refused(400, "denied"));
     assert_eq!(answer.json::<Value>().await.unwrap()["error"], "unauthorized_client");
     assert_eq!(scene.origin.connections(), 0, "no byte of a login goes upstream");
 
-    let answer = app.post("/crm/oauth/token", &[("grant_type", "refresh_token"), ("refresh_token", "an-old-real-one")]).await;
+    let answer =
+        app.post("/crm/oauth/token", &[("grant_type", "refresh_token"), ("refresh_token", "an-old-real-one")]).await;
     let headers = answer.headers().clone();
     let token: Value = answer.json().await.unwrap();
-    assert_eq!((&headers["cache-control"], &headers["pragma"], &headers["content-type"]), (
-        &"no-store".parse().unwrap(), &"no-cache".parse().unwrap(), &"application/json".parse().unwrap()
-    ));
-    assert_eq!((&token["token_type"], &token["expires_in"], &token["refresh_token"]), (&json!("Bearer"), &json!(3600), &Value::Null));
+    assert_eq!(
+        (&headers["cache-control"], &headers["pragma"], &headers["content-type"]),
+        (&"no-store".parse().unwrap(), &"no-cache".parse().unwrap(), &"application/json".parse().unwrap())
+    );
+    assert_eq!(
+        (&token["token_type"], &token["expires_in"], &token["refresh_token"]),
+        (&json!("Bearer"), &json!(3600), &Value::Null)
+    );
     let handle = token["access_token"].as_str().unwrap();
     let answer: Value = app.post("/crm/oauth/introspect", &[("token", handle)]).await.json().await.unwrap();
     assert_eq!((&answer["active"], &answer["sub"]), (&json!(true), &json!("spiffe://acme.test/ci/app")));
@@ -153,7 +169,11 @@ async fn the_token_endpoint_speaks_its_protocol() {
     assert_eq!(answer, json!({ "active": false }));
     let answer = app.post("/crm/oauth/revoke", &[("token", handle)]).await;
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, String::new()));
-    let real = [("grant_type", "client_credentials"), ("client_id", "crm"), ("client_secret", "a-real-looking-secret-0123456789")];
+    let real = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "crm"),
+        ("client_secret", "a-real-looking-secret-0123456789"),
+    ];
     assert_eq!(app.post("/crm/oauth/token", &real).await.status(), 200);
     assert_eq!(scene.origin.connections(), 0, "no byte of a login goes upstream");
     let text = format!("{:?}{}", proxy.records("decided", 12), proxy.output());

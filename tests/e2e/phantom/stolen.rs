@@ -8,8 +8,7 @@ use crate::scene::{Caller, Scene, refused, told};
 async fn another_workloads_handle_is_refused_and_told_of() {
     let scene = Scene::oauth2("").await;
     let proxy = scene.start();
-    let (app, reader) =
-        (Caller::new(&scene.world, &proxy, "app"), Caller::new(&scene.world, &proxy, "reader"));
+    let (app, reader) = (Caller::new(&scene.world, &proxy, "app"), Caller::new(&scene.world, &proxy, "reader"));
     let (handle, _) = app.log_in().await;
     assert_eq!(app.call(&handle).await, (200, None));
     // The thief may read the API by its own proof, and is refused all the same.
@@ -22,11 +21,15 @@ async fn another_workloads_handle_is_refused_and_told_of() {
     }
     let answer = reader.get(&format!("/crm/v1/contacts?q={handle}"), &[]).await;
     assert_eq!(told(&answer), refused(403, "handle_stolen"), "in the URL");
+    // Nor without any proof.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = http.get(proxy.gateway("/crm/v1/contacts")).bearer_auth(&handle).send().await.unwrap();
+    assert_eq!(told(&answer), refused(401, "no_identity"));
     assert_eq!(scene.origin.seen().len(), 2, "nothing of the thief's went upstream");
 
-    let decided = proxy.records("decided", 7);
+    let decided = proxy.records("decided", 8);
     let alerts: Vec<&Value> = decided.iter().filter(|record| !record["alert"].is_null()).collect();
-    assert_eq!(alerts.len(), 4, "{decided:#?}");
+    assert_eq!(alerts.len(), 5, "{decided:#?}");
     let first = alerts[0];
     assert_eq!((&first["decision"], &first["code"]), (&json!("deny"), &json!("handle_stolen")));
     assert_eq!(first["principal"], "spiffe://acme.test/ci/reader");
@@ -38,6 +41,9 @@ async fn another_workloads_handle_is_refused_and_told_of() {
     });
     assert_eq!(first["alert"], alert);
     assert_eq!(alerts[3]["alert"]["place"], "the URL");
+    let nobody = alerts[4];
+    assert_eq!((&nobody["code"], &nobody["principal"]), (&json!("no_identity"), &Value::Null));
+    assert_eq!(nobody["alert"]["workload"], "spiffe://acme.test/ci/app");
     let written = format!("{decided:?}{}", proxy.output());
     assert!(!written.contains(&handle), "the handle itself is in no record");
 }

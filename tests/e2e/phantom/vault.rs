@@ -93,7 +93,10 @@ async fn hvac_logs_in_by_approle_and_by_jwt() {
         assert!(echo.bytes().all(|byte| byte == b'*'), "{echo}");
         for lookup in ["lookup", "lookup_named"] {
             let data = &found[lookup]["data"];
-            assert_eq!((&data["id"], &data["meta"]["principal"]), (&json!(handle), &json!("spiffe://acme.test/ci/app")));
+            assert_eq!(
+                (&data["id"], &data["meta"]["principal"]),
+                (&json!(handle), &json!("spiffe://acme.test/ci/app"))
+            );
             assert!((1..=3600).contains(&data["ttl"].as_i64().unwrap()), "{way} {lookup}: {data}");
         }
         assert_eq!(found["renewed"]["auth"]["client_token"], handle, "{way}");
@@ -126,7 +129,11 @@ async fn who_may_not_log_in_is_told_so_by_hvac() {
     let client = client.env("ROLE_ID", "app-role").env("SECRET_ID", SECRET_ID);
     let ran = client.trust(&world.path().join("root.pem")).proxy(&through).run().await;
     assert!(!ran.status.success(), "the last call of the script is refused too");
-    assert!(ran.stderr.contains("permission denied: policy does not allow this request (claviger: denied"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("permission denied: policy does not allow this request (claviger: denied"),
+        "{}",
+        ran.stderr
+    );
     assert!(origin.seen().iter().all(|seen| seen.uri.path().starts_with("/v1/secret/data/")), "{:?}", origin.seen());
 }
 
@@ -137,7 +144,8 @@ async fn hvac_reads_from_openbao() {
     let bao = OpenBao::start(&world.ca).await;
     bao.write("sys/mounts/secret", &json!({ "type": "kv", "options": { "version": "2" } })).await;
     bao.write("secret/data/app", &json!({ "data": { "user": "app" } })).await;
-    let policy = r#"path "secret/data/*" { capabilities = ["read"] } path "auth/token/create" { capabilities = ["update"] }"#;
+    let policy =
+        r#"path "secret/data/*" { capabilities = ["read"] } path "auth/token/create" { capabilities = ["update"] }"#;
     bao.write("sys/policies/acl/app", &json!({ "policy": policy })).await;
     let made = bao.write("auth/token/create", &json!({ "policies": ["app"], "ttl": "10m" })).await;
     made["auth"]["client_token"].as_str().unwrap().clone_into(&mut world.canary);

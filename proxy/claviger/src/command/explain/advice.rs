@@ -69,6 +69,31 @@ const ADVICE: &[(&[&str], &str, &str)] = &[
         "it was allowed when it was judged, and no longer when it was to be sent or while it streamed",
         "see what changed: the configuration, the proof, or the time that a rule holds for",
     ),
+    (
+        &["handle_stolen"],
+        "the client shows what another workload was given at its login",
+        "see `alert` of the record for whose it was, and how it came there; it opens nothing to anybody else",
+    ),
+    (
+        &["handle_*"],
+        "what the client was given at its login does not hold here, or not any more",
+        "have it log in again, at this service and through this listener",
+    ),
+    (
+        &["login_refused", "invalid_request", "unsupported_grant_type"],
+        "the login is of a kind that Claviger does not answer",
+        "have the client log in by `client_credentials`, and show tokens in a header: docs/phantom.md",
+    ),
+    (
+        &["login_limited"],
+        "the workload logs in more often than `rate` of the service's `login` says",
+        "have it keep what it was given until `expires_in` is over, or raise `rate`",
+    ),
+    (
+        &["token_withheld"],
+        "the operation hands out a token, and the rule does not name it",
+        "write the operation itself into a rule, before any with `**`, if tokens may be handed out: docs/phantom.md",
+    ),
     (&["overloaded"], "too much was going on at once", "see the limits in docs/operations.md"),
     (&["ledger_unavailable"], "the request could not be recorded", "see that the ledger's disk has room"),
     (
@@ -167,6 +192,11 @@ mod tests {
             "inject_not_bound",
             "secret_missing",
             "suspended",
+            "handle_stolen",
+            "handle_expired",
+            "unsupported_grant_type",
+            "login_limited",
+            "token_withheld",
         ] {
             assert!(advice(code).is_some(), "{code}");
         }
