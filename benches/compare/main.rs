@@ -2,6 +2,11 @@
 //!
 //! `benches/compare/run` installs the peers and starts this; docs/performance.md says how it measures.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "sleep: it waits for programs that do not say when they are ready, and times nothing by it"
+)]
+
 mod door;
 mod fresh;
 mod legs;

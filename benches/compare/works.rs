@@ -432,6 +432,10 @@ async fn keep_alive(
     for turn in connections..door.authorizations.len() {
         crate::door::exchange(&mut senders[turn % connections], door.request(job, turn)).await?;
     }
+    if connections.max(door.authorizations.len()) > CONNECTIONS {
+        // The records of so many first requests are written meanwhile.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     Ok(Metered::around(leg.tree(), closed::keep_alive(door, job, senders, at_a_time, time)).await)
 }
 
