@@ -92,6 +92,13 @@ impl Encoder {
         fields.number(",\"generation\":", event.generation);
         fields.maybe_text(",\"observed\":", event.observed.as_deref());
         fields.maybe_text(",\"would\":", event.would);
+        if let Some(alert) = &event.alert {
+            fields.text(",\"alert\":{\"kind\":", alert.kind);
+            fields.text(",\"workload\":", &alert.workload);
+            fields.maybe_text(",\"service\":", alert.service.as_deref());
+            fields.text(",\"place\":", &alert.place);
+            fields.raw("}");
+        }
         fields.raw("}");
     }
 

@@ -23,6 +23,12 @@ fn records_have_these_fields() {
     full.trace = Some(TraceId(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736));
     full.detail = Some("matched line 7".into());
     full.observed = Some("strict".into());
+    full.alert = Some(Box::new(claviger_contract::event::Alert {
+        kind: "placeholder_stolen",
+        workload: "app".into(),
+        service: Some("openai".into()),
+        place: "the URL".into(),
+    }));
     ledger.core(0).reserve().unwrap().decided(full).finished(finished(0xab));
     ledger.flush().unwrap();
     let mut least = decided(1);
@@ -56,7 +62,7 @@ fn records_have_these_fields() {
     assert_eq!(
         bodies,
         [
-            r#"{"seq":1,"at":"2026-11-22T10:00:00.000Z","type":"decided","id":"000000000000000000000000000000ab","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","listener":"egress","principal":"spiffe://acme.internal/docs","attested_by":"mesh","service":"openai","rule":"docs-llm","method":"POST","host":"api.openai.com:443","path":"/v1/chat/completions","decision":"allow","code":"ok","detail":"matched line 7","credential":{"name":"openai-research","version":"v3"},"generation":7,"observed":"strict""#,
+            r#"{"seq":1,"at":"2026-11-22T10:00:00.000Z","type":"decided","id":"000000000000000000000000000000ab","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","listener":"egress","principal":"spiffe://acme.internal/docs","attested_by":"mesh","service":"openai","rule":"docs-llm","method":"POST","host":"api.openai.com:443","path":"/v1/chat/completions","decision":"allow","code":"ok","detail":"matched line 7","credential":{"name":"openai-research","version":"v3"},"generation":7,"observed":"strict","alert":{"kind":"placeholder_stolen","workload":"app","service":"openai","place":"the URL"}"#,
             r#"{"seq":2,"at":"2026-11-22T10:00:00.021Z","type":"finished","id":"000000000000000000000000000000ab","code":"ok","status":200,"upstream_status":200,"duration_us":21340,"first_byte_us":9000,"request_bytes":120,"response_bytes":4096,"masked":0,"replayed":false"#,
             r#"{"seq":3,"at":"2026-11-22T10:00:00.000Z","type":"decided","id":"00000000000000000000000000000001","listener":"egress","method":"POST","decision":"deny","code":"identity_missing","generation":7"#,
             r#"{"seq":4,"at":"2026-11-22T10:00:00.000Z","type":"finished","id":"00000000000000000000000000000001","code":"aborted","duration_us":0,"request_bytes":0,"response_bytes":0,"masked":0,"replayed":false"#,
@@ -69,7 +75,7 @@ fn records_have_these_fields() {
     assert_eq!(
         shown,
         [
-            "2026-11-22T10:00:00.000Z allow spiffe://acme.internal/docs POST api.openai.com:443/v1/chat/completions rule=docs-llm observed=strict credential=openai-research@v3 code=ok detail=matched line 7 id=000000000000000000000000000000ab",
+            "2026-11-22T10:00:00.000Z allow spiffe://acme.internal/docs POST api.openai.com:443/v1/chat/completions rule=docs-llm observed=strict credential=openai-research@v3 code=ok alert=placeholder_stolen of=app for=openai in=\"the URL\" detail=matched line 7 id=000000000000000000000000000000ab",
             "2026-11-22T10:00:00.021Z finished code=ok status=200 21.3ms id=000000000000000000000000000000ab",
             "2026-11-22T10:00:00.000Z deny unattested POST - code=identity_missing id=00000000000000000000000000000001",
             "2026-11-22T10:00:00.000Z finished code=aborted 0.0ms id=00000000000000000000000000000001",
