@@ -7,14 +7,13 @@ use crate::prepared::Prepared;
 /// The design's example, word for word.
 const DESIGN: &str = include_str!("design.toml");
 
-/// What of it is not there yet, and what stands in its place. Left out: the Vault store and its login. The state folder is one that a test may write to.
+/// What of it is not there yet, and what stands in its place: a login by JWT says who Claviger is, by an issuer that there is. The state folder is one that a test may write to.
 const NOT_YET: &[(&str, &str)] = &[
     ("state_dir    = \"/var/lib/claviger\"", "state_dir    = \"state\""),
     (
-        "[store.vault]                                # a secret store that needs an address or a login\n\
-         kind = \"vault\"\naddress = \"https://vault.acme.internal:8200\"\n\
-         auth    = { jwt = { role = \"claviger\" } }\n",
-        "",
+        "auth    = { jwt = { role = \"claviger\" } }",
+        "auth    = { jwt = { role = \"claviger\", subject = \"spiffe://acme.internal/claviger\" } }\n\
+         [issuer]\nurl = \"https://tokens.acme.internal\"",
     ),
     ("\"secret://vault/kv/data/crm#client_secret\"", "\"secret://sealed/crm\""),
     ("\"secret://vault/kv/data/payments/**\"", "\"secret://sealed/payments/**\""),
@@ -55,7 +54,7 @@ fn what_is_to_come_is_refused() {
     assert_eq!(checked.code, 2);
     for (key, message) in [
         ("include", "`conf.d/*.toml` matches no file"),
-        ("store.vault.kind", "stores of kind `vault` are not supported yet"),
+        ("store.vault.auth.jwt.token", "there is no `[issuer]` that would mint the token"),
     ] {
         let found = checked.findings.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("{key}: {checked:?}"));
         let line = DESIGN.lines().nth(usize::try_from(found.line).unwrap() - 1).unwrap();

@@ -27,6 +27,7 @@ impl Section<'_> {
         const PRESETS: &[&str] = &["kubernetes", "github-actions", "gitlab-ci"];
         match self.name.split('.').next().unwrap_or_default() {
             "attestor" if self.value("kind").is_some_and(|kind| PRESETS.contains(&kind)) => "attestor.jwt".to_owned(),
+            "store" if self.value("kind") == Some("openbao") => "store.vault".to_owned(),
             table @ ("attestor" | "store" | "credential") => format!("{table}.{}", self.value("kind").unwrap_or("?")),
             "allow" | "deny" => "rule".to_owned(),
             // A table of its own in another, not one of those that have names.

@@ -67,9 +67,16 @@ impl OpenBao {
 
     /// As [`write`](Self::write), in a namespace.
     pub async fn write_in(&self, namespace: &str, path: &str, body: &Value) -> Value {
-        let (status, answer) = self.ask_in(Some(namespace), Method::POST, path, body).await;
+        let (status, answer) = self.ask_with(&[("x-vault-namespace", namespace)], Method::POST, path, body).await;
         assert!(status < 300, "{namespace} {path}: {status} {answer}");
         answer
+    }
+
+    /// As [`write`](Self::write), but what is answered is a token that yields the answer, once.
+    pub async fn write_wrapped(&self, path: &str, body: &Value) -> String {
+        let (status, answer) = self.ask_with(&[("x-vault-wrap-ttl", "10m")], Method::POST, path, body).await;
+        assert!(status < 300, "{path}: {status} {answer}");
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
     }
 
     /// `GET` as root; the answer's body.
@@ -84,7 +91,7 @@ impl OpenBao {
 
     /// Any request as root: the status and the body, which is null if it is no JSON.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
-        self.ask_in(None, method, path, body).await
+        self.ask_with(&[], method, path, body).await
     }
 
     /// Takes its storage away from everybody, as an operator does in an incident.
@@ -144,13 +151,13 @@ impl OpenBao {
         answer
     }
 
-    async fn ask_in(&self, namespace: Option<&str>, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    async fn ask_with(&self, headers: &[(&str, &str)], method: Method, path: &str, body: &Value) -> (u16, Value) {
         let mut request = self.http.request(method, self.endpoint.url_by_address(&format!("/v1/{path}")));
         if !self.root.is_empty() {
             request = request.header("x-vault-token", &self.root);
         }
-        if let Some(namespace) = namespace {
-            request = request.header("x-vault-namespace", namespace);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if !body.is_null() {
             request = request.body(body.to_string());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use claviger_contract::{OutboundResponse, Secret};
+use claviger_contract::{OutboundResponse, Secret, Secretless};
 use http::{Method, StatusCode};
 
 use super::caller::Needs;
@@ -70,6 +70,12 @@ impl Source for VaultSource {
 
     fn secrets(&self) -> Vec<&SecretReference> {
         self.vault.secrets()
+    }
+
+    /// What an engine makes is stored nowhere; what a KV engine answers is, and so may be what Claviger logs in with.
+    fn secretless(&self) -> Secretless {
+        let is_stored = self.fields.iter().any(|(_, member)| member.starts_with("data."));
+        if is_stored || self.vault.holds_secret() { Secretless::ProxyHeld } else { Secretless::EndToEnd }
     }
 }
 

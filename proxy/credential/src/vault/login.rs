@@ -101,6 +101,11 @@ impl Vault {
         matches!(self.login, Login::Jwt { token: JwtFrom::Issuer { .. }, .. })
     }
 
+    /// Whether what it logs in with is a secret that is stored: not a token that is minted, or that a platform projects.
+    pub(crate) fn holds_secret(&self) -> bool {
+        !matches!(self.login, Login::Jwt { token: JwtFrom::Issuer { .. } | JwtFrom::File(_), .. })
+    }
+
     /// The references that its login reads.
     pub(crate) fn secrets(&self) -> Vec<&SecretReference> {
         self.login.secrets()

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use claviger_contract::Secretless;
 use claviger_contract::outbound::OutboundFailure;
 
 use crate::error::SourceError;
@@ -245,10 +246,24 @@ async fn a_callers_login_without_a_lease_ends_at_once() {
 }
 
 #[tokio::test]
+async fn it_is_told_whether_a_stored_secret_is_behind_it() {
+    let check = |auth: &str, keys: &str, expected: Secretless| {
+        assert_eq!(source(&world(), auth, keys).secretless(), expected, "{auth} {keys}");
+    };
+    check(ISSUER, DATABASE, Secretless::EndToEnd);
+    check("auth = { kubernetes = { role = \"r\" } }", DATABASE, Secretless::EndToEnd);
+    check(APPROLE, DATABASE, Secretless::ProxyHeld);
+    check("auth = { cert = { certificate = \"c\", key = \"k\" } }", DATABASE, Secretless::ProxyHeld);
+    check(ISSUER, "path = \"kv/data/app\"\nfields = \"data.key\"", Secretless::ProxyHeld);
+}
+
+#[tokio::test]
 async fn settings_are_judged_at_load() {
     let check = |auth: &str, keys: &str, expected: &[&str]| {
         let world = world();
-        let (_, found) = take(&world, &world.env(), &text(auth, keys));
+        let mut env = world.env();
+        env.tokens = Arc::new(Tokens::default());
+        let (_, found) = take(&world, &env, &text(auth, keys));
         assert_eq!(found.len(), expected.len(), "{found:?}");
         found.iter().zip(expected).for_each(|(found, part)| assert!(found.contains(part), "{found}"));
     };
