@@ -144,9 +144,11 @@ async fn an_exchange_that_the_server_refuses() {
     ]);
     let app = setting.issuer.token("app");
     let at = format!("`{}/token` answered", setting.authgent.url());
-    for (name, code) in
-        [("wrong-type", "400 with `invalid_request`"), ("no-audience", "400 with `invalid_request`"), ("beyond", "403 with `insufficient_scope`")]
-    {
+    for (name, code) in [
+        ("wrong-type", "400 with `invalid_request`"),
+        ("no-audience", "400 with `invalid_request`"),
+        ("beyond", "403 with `insufficient_scope`"),
+    ] {
         assert_eq!(get(&proxy, &app, name).await.0, 503, "{name}");
         assert_eq!(failure(&proxy, name), format!("{at} {code}"), "{name}\n{}", setting.authgent.log());
     }

@@ -1,6 +1,6 @@
 //! How the client proves itself.
 
-use crate::fixture::{Answer, CANARY, START_MS, caller, caller_named, value};
+use crate::fixture::{Answer, CANARY, START_MS, caller, caller_named, text, value};
 
 use super::keys::{Key, pem};
 use super::stage::{Stage, form, lease};
@@ -171,7 +171,7 @@ async fn a_certificate_is_shown_in_tls_and_rotates() {
             assert_eq!(seen.body, "grant_type=client_credentials&client_id=claviger");
             let in_tls = seen.reach.client_certificate.as_ref().unwrap();
             assert_eq!(in_tls.chain_pem, shown.0.trim_end().as_bytes());
-            assert_eq!(in_tls.key_pem.expose(), shown.1.as_bytes());
+            assert_eq!(text(&in_tls.key_pem), shown.1);
             digests.push(in_tls.digest);
             stage.world.clock.advance_ms(60_000);
         }
