@@ -41,7 +41,7 @@ pub use git::GitHttps;
 pub use installed::Installed;
 pub use llama::Llama;
 pub use login::{Browser, LoginProvider};
-pub use nginx::TlsFront;
+pub use nginx::{MutualTls, TlsFront};
 pub use oidc::{OidcProvider, SecretIn};
 pub use openbao::OpenBao;
 pub use postgres::Postgres;

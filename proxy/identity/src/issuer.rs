@@ -150,27 +150,29 @@ impl Issuer {
         let ring = self.keys.read()?.as_ref().map(Ring::from_secret).transpose().map_err(|error| error.to_string())?;
         let mut stepped = ring.clone().unwrap_or_default();
         if !stepped.step(now, &schedule).map_err(|error| error.to_string())? {
-            return self.take_up(stepped, revision, false);
+            return self.take_up(stepped, revision, &[]);
         }
         self.write(&mut |ring| ring.step(now, &schedule).map_err(|error| error.to_string()))
     }
 
     /// Changes the ring under the lock, from what is there then, and takes it up.
     fn write(&self, change: &mut dyn FnMut(&mut Ring) -> Result<bool, String>) -> Result<(), String> {
-        let mut after = None;
+        let (mut after, mut made) = (None, Vec::new());
         self.keys.change(&mut |sealed| {
             let ring = sealed.as_ref().map(Ring::from_secret).transpose().map_err(|error| error.to_string())?;
             let mut ring = ring.unwrap_or_default();
+            let before: Vec<String> = ring.keys.iter().map(|key| key.kid.clone()).collect();
             let changed = change(&mut ring)?;
+            made = ring.keys.iter().map(|key| key.kid.clone()).filter(|kid| !before.contains(kid)).collect();
             let secret = changed.then(|| ring.to_secret()).transpose().map_err(|error| error.to_string())?;
             after = Some(ring);
             Ok(secret)
         })?;
         let revision = self.keys.revision();
-        after.map_or(Ok(()), |ring| self.take_up(ring, revision, true))
+        after.map_or(Ok(()), |ring| self.take_up(ring, revision, &made))
     }
 
-    fn take_up(&self, ring: Ring, revision: u64, wrote: bool) -> Result<(), String> {
+    fn take_up(&self, ring: Ring, revision: u64, made: &[String]) -> Result<(), String> {
         let now = self.clock.now_ms();
         let opened: Result<Vec<_>, _> = ring.keys.iter().map(ring::RingKey::open).collect();
         let opened = opened.map_err(|error| error.to_string())?;
@@ -178,12 +180,12 @@ impl Issuer {
         let due_ms = ring.due_ms(now, &self.settings.schedule());
         let view = Arc::new(View { revision, ring, opened, documents, due_ms });
         let before = self.view.swap(Some(view.clone()));
-        self.tell(before.as_deref(), &view, now, wrote);
+        self.tell(before.as_deref(), &view, now, made);
         Ok(())
     }
 
     /// Records what changed, whoever changed it. What was there before this process is none of its news.
-    fn tell(&self, before: Option<&View>, after: &View, now_ms: i64, wrote: bool) {
+    fn tell(&self, before: Option<&View>, after: &View, now_ms: i64, made: &[String]) {
         let known = |view: &View, kid: &str| view.ring.keys.iter().any(|key| key.kid == kid);
         let emit = |kind, detail: String| {
             let (generation, configuration, actor) = (None, None, None);
@@ -198,7 +200,7 @@ impl Issuer {
             }));
         };
         for key in &after.ring.keys {
-            let is_news = before.map_or(wrote && key.published_ms == now_ms, |before| !known(before, &key.kid));
+            let is_news = before.map_or(made.contains(&key.kid), |before| !known(before, &key.kid));
             if is_news {
                 let detail = format!("{} key `{}`, {}", key.alg, key.kid, key.cause.text());
                 emit("issuer_key_published", detail);

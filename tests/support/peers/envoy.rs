@@ -15,9 +15,39 @@ pub struct JwtApi {
     server: Server,
 }
 
+/// Whose tokens an API takes.
+#[derive(Debug)]
+pub struct TrustedIssuer {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// The URL of its key set.
+    pub keys: String,
+    /// The name in its certificate.
+    pub name: String,
+    /// Where it listens on loopback.
+    pub port: u16,
+    /// For how long its keys are kept.
+    pub cache: &'static str,
+}
+
 impl JwtApi {
     /// Starts it as `name`; it fetches the keys from `oidc` before it listens.
     pub async fn start(ca: &TestCa, name: &str, oidc: &OidcProvider) -> Self {
+        let trusted = TrustedIssuer {
+            issuer: oidc.issuer(),
+            audience: oidc.audience().to_owned(),
+            keys: format!("{}/jwks", oidc.issuer()),
+            name: oidc.endpoint().name.clone(),
+            port: oidc.endpoint().addr.port(),
+            cache: "600s",
+        };
+        Self::trusting(ca, name, &trusted).await
+    }
+
+    /// Starts it as `name`, for tokens of any issuer whose keys can be fetched.
+    pub async fn trusting(ca: &TestCa, name: &str, trusted: &TrustedIssuer) -> Self {
         let endpoint = Endpoint::reserve(name);
         let files = ca.issue(&[name, "localhost", "127.0.0.1"]);
         let admin = free_port();
@@ -31,10 +61,12 @@ impl JwtApi {
                     ("CERT", text(&files.cert)),
                     ("KEY", text(&files.key)),
                     ("CA", text(&ca.path())),
-                    ("ISSUER", &oidc.issuer()),
-                    ("AUDIENCE", oidc.audience()),
-                    ("OIDC_NAME", &oidc.endpoint().name),
-                    ("OIDC_PORT", &oidc.endpoint().addr.port().to_string()),
+                    ("ISSUER", &trusted.issuer),
+                    ("AUDIENCE", &trusted.audience),
+                    ("JWKS", &trusted.keys),
+                    ("CACHE", trusted.cache),
+                    ("OIDC_NAME", &trusted.name),
+                    ("OIDC_PORT", &trusted.port.to_string()),
                 ],
             );
             fs::write(dir.join("envoy.yaml"), config).unwrap();

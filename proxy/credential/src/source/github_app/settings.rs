@@ -46,13 +46,10 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
         .fields("allow_addresses", &reach.allow_addresses)
         .field("ca", reach.ca_pem.as_deref().unwrap_or_default())
         .finish();
-    let hosts = match written {
-        None => HOSTS.iter().filter_map(|host| BoundHost::parse(host).ok()).collect(),
-        Some(_) => vec![host],
-    };
-    // Where hosts are named, they are the operator's: a GitHub of one's own may answer under several names.
+    // A GitHub of one's own may answer under several names, which the operator has to say.
+    let hosts = || HOSTS.iter().filter_map(|host| BoundHost::parse(host).ok()).collect();
     let place = Located { value: "a token of GitHub".to_owned(), location: table.location().clone() };
-    let bound = (!table.has("hosts")).then_some((hosts, place));
+    let bound = written.is_none().then(|| (hosts(), place));
     let (outbound, clock) = (env.env.outbound.clone(), env.env.clock.clone());
     let app = App { issuer, key, installation, api, reach, outbound, clock, found: Mutex::new(None) };
     let source = Arc::new(GithubApp { app: Arc::new(app), scope });
