@@ -65,7 +65,7 @@ impl Subject {
         let control = app::control_runtime()?;
         let probing = {
             let _inside = control.enter();
-            draft.as_it_is(&app::idle_env(&control)?)
+            draft.with_logins(&app::idle_env(&control)?)
         };
         let login = the_one(&probing, name)?;
         Ok(Self { login, socket, control })

@@ -38,7 +38,7 @@ impl Draft {
     }
 
     /// Services and credentials as they are.
-    pub(crate) fn as_it_is(self, env: &Env) -> Probing {
+    pub(crate) fn with_logins(self, env: &Env) -> Probing {
         self.probing(None, env)
     }
 
@@ -88,13 +88,20 @@ impl Probing {
         if let Some(login) = self.credentials.login(written) {
             return vec![login];
         }
-        let Some(parts) = self.services.iter().find(|parts| &**parts.route.name() == written) else { return Vec::new() };
+        let Some(parts) = self.services.iter().find(|parts| &**parts.route.name() == written) else {
+            return Vec::new();
+        };
         let facts = self.credentials.facts();
         let serves = |facts: &CredentialFacts| {
-            let served = |host: &HostPattern| parts.route.hosts().iter().any(|own| host.covers(own) || own.covers(host));
+            let served =
+                |host: &HostPattern| parts.route.hosts().iter().any(|own| host.covers(own) || own.covers(host));
             facts.hosts.iter().any(served)
         };
-        facts.iter().filter(|facts| serves(facts)).filter_map(|facts| self.credentials.login(&facts.name.value)).collect()
+        facts
+            .iter()
+            .filter(|facts| serves(facts))
+            .filter_map(|facts| self.credentials.login(&facts.name.value))
+            .collect()
     }
 
     /// The credentials that somebody logs in for.
