@@ -97,8 +97,9 @@ impl Outcome {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let machine =
-            format!("{} with {cores} cores, Linux {}", model.unwrap_or("a processor"), told("uname", &["-r"]));
+        let kernel = told("uname", &["-r"]);
+        let kernel = kernel.split('-').next().unwrap_or_default();
+        let machine = format!("{} with {cores} cores, Linux {kernel}", model.unwrap_or("a processor"));
         let commit = told("git", &["describe", "--always", "--dirty"]);
         Self { machine, commit, rounds, seconds: time.as_secs_f64(), works, skipped }
     }

@@ -53,8 +53,12 @@ fn brief(outcome: &Outcome) -> String {
             [Metric::CpuUs, Metric::StartMs, Metric::ConnectionKib].into_iter().find(|m| ours.median(*m).is_some());
         let Some((metric, value)) = metric.and_then(|metric| Some((metric, ours.median(metric)?))) else { continue };
         let peers = work.legs.iter().filter(|leg| !["claviger", "before"].contains(&leg.name.as_str()));
-        let beside =
-            peers.filter_map(|peer| Some(format!("{:.2} × {}", work.ratio(&peer.name, metric)?.median, peer.name)));
+        let beside = peers.filter_map(|peer| {
+            // Memory of next to nothing makes no ratio.
+            let memory = (metric == Metric::ConnectionKib).then(|| peer.median(metric)).flatten();
+            let shown = memory.map(|memory| format!("{} {}", peer.name, metric.show(memory)));
+            shown.or_else(|| Some(format!("{:.2} × {}", work.ratio(&peer.name, metric)?.median, peer.name)))
+        });
         let met = verdicts.iter().filter(|verdict| verdict.met == Some(true)).count();
         let title = format!("{}: {}", work.title, metric.title());
         let beside = beside.collect::<Vec<_>>().join(", ");
