@@ -87,7 +87,7 @@ fn records_have_these_fields() {
     let exchange = Exchange { decided: &records[0], finished: Some(&records[1]) };
     assert_eq!(
         exchange.to_string(),
-        "2026-11-22T10:00:00.000Z allow spiffe://acme.internal/docs POST api.openai.com:443/v1/chat/completions rule=docs-llm observed=strict credential=openai-research@v3 code=ok status=200 21.3ms"
+        "2026-11-22T10:00:00.000Z allow spiffe://acme.internal/docs POST api.openai.com:443/v1/chat/completions rule=docs-llm observed=strict credential=openai-research@v3 code=ok alert=placeholder_stolen of=app for=openai in=\"the URL\" status=200 21.3ms"
     );
     assert!(Exchange { decided: &records[0], finished: None }.to_string().ends_with(" open"));
     assert_eq!(records[0].allowed(), Some(true));
