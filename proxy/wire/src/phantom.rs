@@ -205,7 +205,7 @@ impl Asked<'_> {
             let detail = "a token in the URL, as `access_token`, comes to stand in logs (RFC 6750 §2.3)";
             return Err(Refusal::because(RefusalCode::LoginRefused, "invalid_request", detail));
         }
-        for found in found_in(target.path_and_query().as_bytes()) {
+        if let Some(found) = found_in(target.path_and_query().as_bytes()).next() {
             self.login.verify(found, caller, "the URL")?;
             let detail = "a handle in the URL comes to stand in logs";
             return Err(Refusal::because(RefusalCode::LoginRefused, "invalid_request", detail));

@@ -71,18 +71,9 @@ async fn pass(
     // Clients that log in themselves are answered in their protocol's words.
     let mut asked = Login::asked(service, &target, &head.method);
     trail.speak(asked.as_ref().map_or(Dialect::Claviger, Asked::dialect));
-    // Who asks. The proof may stand where the API key goes, so the service is known first.
-    let attested = connection.attest(generation, &head, service.plan.presented_tokens(target.authority(), &head)).await;
-    let of_nobody = |refusal| match &asked {
-        Some(asked) => asked.shown_by_nobody(refusal, service, &head),
-        None => refusal,
-    };
-    let (attested, bound) = attested.map_err(of_nobody).map_err(|refusal| trail.or_stolen(refusal, &shown))?;
-    trail.attested(&attested, &generation.policy);
-    rightful(generation, trail, &shown, &attested, service)?;
-    if let Some(asked) = &mut asked {
-        asked.check(service, &target, &mut head, login::caller(connection, service, &attested))?;
-    }
+    // Who asks, and whether what it shows is its own. The proof may stand where the API key goes, so the service is known first.
+    let known = known(connection, generation, trail, &mut head, service, &target, &shown, asked.as_mut());
+    let (attested, bound) = known.await?;
     trail.count_caller(&attested, generation.limits.caller_requests_max)?;
     connection.serves(generation, &service.name)?;
     // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
@@ -107,7 +98,9 @@ async fn pass(
     let keep = || is_rotating(generation, &judged.grant);
     let (mut whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
     // Also in a body, where one is at hand.
-    if let (Some(canaries), Some(body)) = (&generation.canaries, whole.take()) {
+    if let Some(canaries) = &generation.canaries
+        && let Some(body) = whole.take()
+    {
         whole = Some(canaries.spot_in_body(&mut head, body, &mut shown));
         rightful(generation, trail, &shown, &attested, service)?;
     }
@@ -159,12 +152,33 @@ async fn pass(
     if let Some(lease) = answered.lease.as_ref().filter(|lease| lease.is_rotating()) {
         generation.credentials.answered(lease, ending.finished.replayed, answered.response.status());
     }
-    let guard = answered.lease.as_ref().filter(|_| guarded).and_then(|lease| lease.guard()).cloned();
-    if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
-        let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
-        return Ok(trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending));
+    Ok(answer(answered, guarded, trail, ending, generation, prefixed))
+}
+
+/// Who sends a request. Placeholders and handles in it must be the caller's.
+#[allow(clippy::too_many_arguments, reason = "what is known of a request before its caller is")]
+async fn known(
+    connection: &Connection,
+    generation: &Generation,
+    trail: &mut Trail,
+    head: &mut Parts,
+    service: &Service,
+    target: &Target,
+    shown: &[Spotted],
+    asked: Option<&mut Asked<'_>>,
+) -> Result<(Attested, Bound), Refusal> {
+    let attested = connection.attest(generation, head, service.plan.presented_tokens(target.authority(), head)).await;
+    let of_nobody = |refusal| match &asked {
+        Some(asked) => asked.shown_by_nobody(refusal, service, head),
+        None => refusal,
+    };
+    let (attested, bound) = attested.map_err(of_nobody).map_err(|refusal| trail.or_stolen(refusal, shown))?;
+    trail.attested(&attested, &generation.policy);
+    rightful(generation, trail, shown, &attested, service)?;
+    if let Some(asked) = asked {
+        asked.check(service, target, head, login::caller(connection, service, &attested))?;
     }
-    Ok(answer(answered, guard, ending, generation, prefixed))
+    Ok((attested, bound))
 }
 
 fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {
@@ -377,11 +391,17 @@ impl Replay {
 /// The answer passes through: hop-by-hop headers go, echoes are masked, the body streams.
 fn answer(
     answered: Answered,
-    guard: Option<Arc<claviger_credential::EchoGuard>>,
+    guarded: bool,
+    trail: &Trail,
     mut ending: Ending,
     generation: &Generation,
     prefixed: bool,
 ) -> Response<AnswerBody> {
+    let guard = answered.lease.as_ref().filter(|_| guarded).and_then(|lease| lease.guard()).cloned();
+    if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
+        let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
+        return trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending);
+    }
     let Answered { response, lent, .. } = answered;
     let (mut head, incoming) = response.into_parts();
     // Among them is upstream's reason phrase, which could reflect anything.

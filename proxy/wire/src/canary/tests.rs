@@ -125,7 +125,7 @@ fn what_a_client_shows_becomes_what_rules_and_injections_know() {
         let shown = in_shape_of(TELEGRAM, &canary(service));
         let mut head = head(&format!("https://t.test/bot{shown}/getMe?x=1"), &[("x-key", &format!("<{shown}>"))]);
         assert_eq!(canaries().spot(&mut head).len(), 2);
-        assert_eq!(head.uri, format!("https://t.test/bot{TELEGRAM}/getMe?x=1"));
+        assert_eq!(head.uri.to_string(), format!("https://t.test/bot{TELEGRAM}/getMe?x=1"));
         assert_eq!(head.headers["x-key"], format!("<{TELEGRAM}>"));
     }
     let (shown, mut found) = (in_shape_of("SHORT", &canary(Some("events"))), Vec::new());

@@ -109,10 +109,7 @@ fn is_login(asked: &[&str]) -> bool {
         [_] => true,
         [.., last] => !NAMED.contains(last),
     };
-    match rest {
-        [mount @ .., "login"] | [mount @ .., "login", _] if is_mount(mount) => true,
-        _ => false,
-    }
+    matches!(rest, [mount @ .., "login"] | [mount @ .., "login", _] if is_mount(mount))
 }
 
 /// The words that make Vault hand out a token; `nested`: something stands before them.
