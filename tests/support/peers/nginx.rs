@@ -33,6 +33,33 @@ impl Sees for TlsFront {
     }
 }
 
+/// A server that knows its clients by certificates of one authority. It answers with the serial number of the certificate
+/// that it was shown, a space, and the number of the connection; 403 without one.
+#[derive(Debug)]
+pub struct MutualTls {
+    endpoint: Endpoint,
+    server: Server,
+}
+
+impl MutualTls {
+    /// Starts it as `name`; `clients` is the authority that it trusts for clients.
+    pub async fn start(ca: &TestCa, name: &str, clients: &TestCa) -> Self {
+        let endpoint = Endpoint::reserve(name);
+        let server = start(ca, &endpoint, "mtls.server.conf", &[("CLIENTS", text(&clients.path()))]).await;
+        Self { endpoint, server }
+    }
+}
+
+impl Sees for MutualTls {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        seen::read(&self.server)
+    }
+}
+
 /// nginx at this endpoint with the server part of this template.
 pub(super) async fn start(ca: &TestCa, endpoint: &Endpoint, part: &str, values: &[(&str, &str)]) -> Server {
     let files = ca.issue(&[&endpoint.name, "localhost", "127.0.0.1"]);
