@@ -59,7 +59,7 @@ fn what_is_to_come_is_refused() {
         let found = checked.findings.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("{key}: {checked:?}"));
         let line = DESIGN.lines().nth(usize::try_from(found.line).unwrap() - 1).unwrap();
         assert_eq!(found.message, message, "{line}");
-        assert!(found.column > 0 && line.contains(key.rsplit('.').next().unwrap()), "{line}");
+        assert!(found.column > 0 && key.rsplit('.').any(|part| line.contains(part)), "{line}");
     }
 }
 
