@@ -76,7 +76,8 @@ async fn started(app: &str, rules: &str) -> (World, GitHub, Proxy) {
 }
 
 async fn send(proxy: &Proxy, proof: &str, method: &str, path: &str) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().timeout(claviger_tests::PATIENCE).build().unwrap();
+    let client =
+        reqwest::Client::builder().no_proxy().user_agent("test").timeout(claviger_tests::PATIENCE).build().unwrap();
     let method = method.parse().unwrap();
     let answer = client.request(method, proxy.gateway(path)).bearer_auth(proof).send().await.unwrap();
     let status = answer.status().as_u16();

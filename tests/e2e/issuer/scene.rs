@@ -78,7 +78,8 @@ pub(crate) fn client(world: &World, port: u16) -> reqwest::Client {
 
 /// A request through the gateway with a proof: the status and the answer.
 pub(crate) async fn get(proxy: &Proxy, proof: &str, path: &str) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().timeout(claviger_tests::PATIENCE).build().unwrap();
+    let client =
+        reqwest::Client::builder().no_proxy().user_agent("test").timeout(claviger_tests::PATIENCE).build().unwrap();
     let answer = client.get(proxy.gateway(path)).bearer_auth(proof).send().await.unwrap();
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
