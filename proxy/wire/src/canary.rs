@@ -168,7 +168,7 @@ impl Canaries {
     pub(crate) fn spot(&self, head: &mut Parts) -> Vec<Spotted> {
         let mut all = Vec::new();
         self.in_url(head, &mut all);
-        if head.headers.values().any(|value| may_hold(value)) {
+        if head.headers.values().any(may_hold) {
             self.in_headers(head, &mut all);
         }
         all
