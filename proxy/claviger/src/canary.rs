@@ -27,8 +27,8 @@ pub(crate) fn load_or_create(state_dir: &Path) -> Result<CanaryKey, String> {
     }
     let fresh = CanaryKey::generate()?;
     // Of two that begin at once one makes it, and both have that one.
-    let made = SealedStore::open(state_dir)
-        .change_own(KEY, |found| Ok::<_, StoreError>(found.is_none().then_some(fresh)));
+    let made =
+        SealedStore::open(state_dir).change_own(KEY, |found| Ok::<_, StoreError>(found.is_none().then_some(fresh)));
     made.map_err(|error| error.to_string())?;
     load(state_dir)?.ok_or_else(|| "the key was removed".to_owned())
 }
