@@ -13,6 +13,7 @@ use super::login::{JwtFrom, Login, SecretId, Text, check_binding};
 use super::{Around, Vault};
 use crate::binding::BoundHost;
 use crate::digest::Digester;
+use crate::error::SourceError;
 use crate::reference::SecretReference;
 use crate::store::{SecretHandle, Stores};
 
@@ -319,7 +320,14 @@ impl Reader<'_> {
         let checked =
             handle.read_now().map(|read| read.and_then(|stored| check_binding(&handle, &stored, self.target)));
         if let Some(Err(error)) = checked {
-            out.error(&text.location, key, error.to_string()).help(handle.advice(&format!("--host {host}")));
+            let name = handle.reference.name();
+            let help = match &error {
+                SourceError::Binding { .. } => format!(
+                    "bind it there: `claviger secret set {name} --host {host}`, or `bindings` of a store that has them"
+                ),
+                _ => handle.advice(&format!("--host {host}")),
+            };
+            out.error(&text.location, key, error.to_string()).help(help);
             return None;
         }
         Some(handle)
