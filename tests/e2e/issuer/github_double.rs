@@ -213,7 +213,7 @@ impl State {
         if exp <= now || exp - iat > 600 {
             return Err("'Expiration time' claim ('exp') is too far in the future".into());
         }
-        if said["iss"] != CLIENT_ID && said["iss"] != APP_ID.to_string() {
+        if said["iss"] != CLIENT_ID && said["iss"] != json!(APP_ID.to_string()) {
             return Err("Integration not found".into());
         }
         Ok(())
@@ -267,12 +267,7 @@ impl State {
         if *self.trouble.lock().unwrap() == Some(Trouble::Wider) {
             permissions = granted();
         }
-        let random: [u8; 18] = {
-            let mut bytes = [0; 18];
-            aws_lc_rs::rand::fill(&mut bytes).unwrap();
-            bytes
-        };
-        let value = format!("ghs_{}", URL_SAFE_NO_PAD.encode(random).replace(['-', '_'], "x"));
+        let value = token();
         let list = selected.as_ref().map(|some| some.iter().map(|(_, name)| (*name).to_owned()).collect::<Vec<_>>());
         self.tokens.lock().unwrap().push(Token {
             value: value.clone(),
@@ -308,6 +303,13 @@ impl State {
         }
         answer(403, &json!({"message": "Resource not accessible by integration"}))
     }
+}
+
+/// A token, as GitHub's look.
+fn token() -> String {
+    let mut random = [0; 18];
+    aws_lc_rs::rand::fill(&mut random).unwrap();
+    format!("ghs_{}", URL_SAFE_NO_PAD.encode(random).replace(['-', '_'], "x"))
 }
 
 /// In an hour, as GitHub writes it.
