@@ -80,7 +80,17 @@ pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure
     let (events, issuer) = (Arc::new(Nowhere), Arc::default());
     let here = InProcess::new(outbound.clone(), clock.clone(), control.handle().clone());
     let renewer = Arc::new(Renewing::new(here, control.handle().clone()));
-    Ok(Env { outbound, clock, events, issuer, renewer, control: control.handle().clone(), canaries: None, handles: Handles::default(), session: None })
+    Ok(Env {
+        outbound,
+        clock,
+        events,
+        issuer,
+        renewer,
+        control: control.handle().clone(),
+        canaries: None,
+        handles: Handles::default(),
+        session: None,
+    })
 }
 
 /// The control plane's runtime.

@@ -120,7 +120,8 @@ fn the_gateways_configuration_loads_in_its_pod() {
     let expected = "/etc/claviger/chart.toml: ok, 2 listeners, 0 services, 0 warnings\n";
     assert_eq!((said(&output).as_str(), output.status.code()), (expected, Some(0)));
     let output = pod.command(&["check", "--strict", "--config", "/etc/claviger/claviger.toml"]).output().unwrap();
-    let expected = "/etc/claviger/claviger.toml: ok, 2 listeners, 1 service, 0 warnings\ncredential `openai`: proxy-held\n";
+    let expected =
+        "/etc/claviger/claviger.toml: ok, 2 listeners, 1 service, 0 warnings\ncredential `openai`: proxy-held\n";
     assert_eq!((said(&output).as_str(), output.status.code()), (expected, Some(0)));
 }
 

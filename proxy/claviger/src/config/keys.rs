@@ -37,6 +37,8 @@ pub(crate) struct Key {
     pub(crate) by: Option<String>,
     /// A list of values too.
     pub(crate) list: bool,
+    /// … and of nothing else.
+    pub(crate) only_list: bool,
     /// Whether a configuration without it does not load.
     pub(crate) required: bool,
     /// … unless this other key is there.

@@ -134,9 +134,9 @@ impl Builder<'_> {
 
     fn value(&self, key: &Key) -> Map<String, Value> {
         match key.shape() {
-            Shape::Value(of) => listed(self.scalar(of, key), key.list),
+            Shape::Value(of) => listed(self.scalar(of, key), key),
             Shape::Map(of) => {
-                let values = listed(self.scalar(of, key), key.list);
+                let values = listed(self.scalar(of, key), key);
                 self.or(key, object(json!({ "type": "object", "additionalProperties": values })))
             }
             Shape::Table(of) => {
@@ -182,8 +182,11 @@ impl Builder<'_> {
 }
 
 /// One value, or a list of such values.
-fn listed(one: Map<String, Value>, list: bool) -> Map<String, Value> {
-    if list { object(json!({ "anyOf": [one, { "type": "array", "items": one }] })) } else { one }
+fn listed(one: Map<String, Value>, key: &Key) -> Map<String, Value> {
+    if key.only_list {
+        return object(json!({ "type": "array", "items": one }));
+    }
+    if key.list { object(json!({ "anyOf": [one, { "type": "array", "items": one }] })) } else { one }
 }
 
 fn reference(table: &str) -> Value {

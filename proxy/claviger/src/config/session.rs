@@ -143,7 +143,8 @@ impl SessionAsk {
             .map(|reference| reference.name().to_owned());
         let mut services: Vec<_> = services.iter().filter(wanted).map(ServiceParts::client).collect();
         if let (Some(key), Some(id)) = (canaries, self.chosen.get())
-            && let Some((workload, ..)) = policy.exec_workloads().find(|(.., ids)| ids.iter().any(|one| one.matches(id)))
+            && let Some((workload, ..)) =
+                policy.exec_workloads().find(|(.., ids)| ids.iter().any(|one| one.matches(id)))
         {
             canary::give_out(key, workload, &mut services);
         }

@@ -244,7 +244,7 @@ fn take_endpoint(
 }
 
 /// At load: the secret is there, and may go to the server. Whether it may go to the very endpoint is asked before each call.
-fn check_secret(
+pub(in crate::source) fn check_secret(
     handle: &SecretHandle,
     text: &Located<String>,
     key: &str,
