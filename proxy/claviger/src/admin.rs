@@ -31,7 +31,7 @@ use crate::state::State;
 
 use self::door::Guests;
 
-pub(crate) use self::access::Access;
+pub(crate) use self::access::{Access, Roles};
 pub(crate) use self::api::{Change, Changed, Finding, Listed, Reloaded, Standing, Wanted, shown};
 pub(crate) use self::settings::AdminSettings;
 

@@ -22,6 +22,7 @@ pub(crate) mod trust;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,14 +32,14 @@ use claviger_credential::{BoundHost, CredentialEnv, Credentials, TeamScope};
 use claviger_identity::{Attestors, IdentityEnv, Issuer};
 use claviger_ledger::LedgerSettings;
 use claviger_policy::analyze::Suppression;
-use claviger_policy::document::{self, Diagnostics, Table};
+use claviger_policy::document::{self, Diagnostics, Located, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
     Bind, Canaries, CanaryKey, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener,
     ListenerSettings, Mode, PublicBind, Service,
 };
 
-use crate::admin::{Access, AdminSettings};
+use crate::admin::{Access, AdminSettings, Roles};
 use crate::analyze::Surface;
 use crate::command::exec::running::Door;
 use crate::environment::ClientService;
@@ -258,12 +259,10 @@ impl Draft {
         let root = &mut joined;
         let suppressions = Suppression::take(root, out);
         let attestors = Attestors::take(root, &env.identity(&trust_domain), out);
-        let leases = previous.map(|generation| &generation.credentials);
         let issuer = self.issuer.as_ref().map(|table| table.issuer(&self.state_dir, env));
         let env_of_teams = env.credential(self.state_dir.clone(), issuer.as_ref(), teams.scopes);
-        let credentials = Credentials::take(root, shorthands, &env_of_teams, leases, out);
-        let surfaces = services.iter().map(services::ServiceParts::surface).collect();
-        let surface = Surface { services: surfaces, admin: self.admin.bind.clone() };
+        let credentials = Credentials::take(root, shorthands, &env_of_teams, previous.map(|one| &one.credentials), out);
+        let surface = surface(&services, self.admin.bind.clone());
         let routes: Vec<ServiceRoute> = services.iter().map(|parts| parts.route.clone()).collect();
         let inputs = Inputs {
             trust_domain,
@@ -273,24 +272,14 @@ impl Draft {
             generation: number,
         };
         let addressed = may_have_addresses(root, &listener_settings);
-        let check = |policy: &Policy, out: &mut Diagnostics| {
-            asked::attestors(policy, &attestors, addressed, out);
-            asked::fields(policy, &services, &credentials, out);
-            policy.narrowings().for_each(|(credential, narrow, _)| credentials.narrow(credential, narrow, out));
-            roles.check(policy, out);
-        };
-        let policy = match self.untested {
-            true => compile_untested(root, inputs, check, out),
-            false => compile_with(root, inputs, check, out),
-        };
-        let named = named_files(&services, listener_settings.iter().chain(&remote));
+        let around = Around { attestors: &attestors, services: &services, credentials: &credentials, addressed };
+        let policy = around.compile(root, inputs, &roles, self.untested, out);
         let public = self.issuer.and_then(|table| table.public);
-        let shown = public.iter().flat_map(|public| public.files.clone());
-        let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).chain(shown).collect();
+        let named = named_files(&services, listener_settings.iter().chain(&remote), public.as_ref());
+        let watched = self.files.into_iter().chain(attestors.watched_files()).chain(named).collect();
         warn_of_no_listener(&joined, policy.as_ref(), out);
         let forwards = env.session.is_some() || listener_settings.iter().any(|settings| settings.mode == Mode::Forward);
-        let mut listeners: Vec<_> =
-            listener_settings.into_iter().filter_map(|settings| Listener::new(settings, &attestors, out)).collect();
+        let mut listeners = around.listeners(listener_settings, out);
         let session = env.session.as_ref().zip(policy.as_ref()).map(|(ask, policy)| {
             // The configuration's own are checked, and not bound.
             listeners = ask.listeners(policy, &env.clock, out).unwrap_or_default();
@@ -303,13 +292,7 @@ impl Draft {
         }
         let texts = services.iter().map(|parts| (parts.route.name().clone(), parts.plan.placeholders())).collect();
         let services = join_services(services, previous, || env.handles.key(&self.state_dir), out)?;
-        let interception = forwards
-            .then(|| interception().and_then(|root| intercept(&root, &routes, number, env)))
-            .transpose()
-            .map_err(|error| {
-                out.error_nowhere(format!("failed to make the interception authority: {error}"));
-            })
-            .ok()?;
+        let interception = authority(forwards.then_some(interception), &routes, number, env, out)?;
         let (policy, access, patterns, configuration) = (policy?, access?, self.patterns, self.digest);
         let canaries = env.canaries.clone().map(|key| Canaries::new(key, &policy, texts));
         let generation = Generation {
@@ -338,6 +321,62 @@ impl Draft {
     }
 }
 
+/// What a policy is checked against.
+struct Around<'a> {
+    attestors: &'a Attestors,
+    services: &'a [services::ServiceParts],
+    credentials: &'a Credentials,
+    /// Whether clients may have addresses.
+    addressed: bool,
+}
+
+impl Around<'_> {
+    fn compile(
+        &self,
+        root: &mut Table,
+        inputs: Inputs,
+        roles: &Roles,
+        untested: bool,
+        out: &mut Diagnostics,
+    ) -> Option<Policy> {
+        let check = |policy: &Policy, out: &mut Diagnostics| {
+            asked::attestors(policy, self.attestors, self.addressed, out);
+            asked::fields(policy, self.services, self.credentials, out);
+            policy.narrowings().for_each(|(credential, narrow, _)| self.credentials.narrow(credential, narrow, out));
+            roles.check(policy, out);
+        };
+        match untested {
+            true => compile_untested(root, inputs, check, out),
+            false => compile_with(root, inputs, check, out),
+        }
+    }
+
+    /// The listeners with the attestors that they ask.
+    fn listeners(&self, settings: Vec<ListenerSettings>, out: &mut Diagnostics) -> Vec<Arc<Listener>> {
+        settings.into_iter().filter_map(|settings| Listener::new(settings, self.attestors, out)).collect()
+    }
+}
+
+/// The authority that signs what intercepted clients are shown, where any are; the outer `None` if it cannot be made.
+#[allow(clippy::option_option, reason = "none is needed, or none can be had")]
+fn authority(
+    interception: Option<impl FnOnce() -> Result<InterceptionRoot, String>>,
+    routes: &[ServiceRoute],
+    number: u64,
+    env: &Env,
+    out: &mut Diagnostics,
+) -> Option<Option<InterceptionAuthority>> {
+    let Some(interception) = interception else { return Some(None) };
+    let made = interception().and_then(|root| intercept(&root, routes, number, env));
+    made.map_err(|error| out.error_nowhere(format!("failed to make the interception authority: {error}")))
+        .ok()
+        .map(Some)
+}
+
+fn surface(services: &[services::ServiceParts], admin: Option<Located<SocketAddr>>) -> Surface {
+    Surface { services: services.iter().map(services::ServiceParts::surface).collect(), admin }
+}
+
 /// Without a trust domain nobody has an identity, but a misspelt key of the root is named.
 fn finish_without_identities(mut root: Table, out: &mut Diagnostics) {
     for key in ["attestor", "store", "credential", "workload", "schedule", "allow", "deny", "test", "suppress"] {
@@ -346,13 +385,16 @@ fn finish_without_identities(mut root: Table, out: &mut Diagnostics) {
     root.finish(out);
 }
 
-/// The files that services and listeners name.
+/// The files that services, listeners and the issuer name.
 fn named_files<'a>(
     services: &[services::ServiceParts],
     listeners: impl Iterator<Item = &'a ListenerSettings>,
+    issuer: Option<&PublicBind>,
 ) -> Vec<PathBuf> {
     let of_listeners = listeners.flat_map(|settings| settings.tls.iter().flat_map(|tls| tls.files.clone()));
-    services.iter().filter_map(|parts| parts.settings.ca_file.clone()).chain(of_listeners).collect()
+    let of_services = services.iter().filter_map(|parts| parts.settings.ca_file.clone());
+    let of_issuer = issuer.into_iter().flat_map(|public| public.files.clone());
+    of_services.chain(of_listeners).chain(of_issuer).collect()
 }
 
 /// Whether clients may have addresses: a listener that is wrong may be one where they do, and without any listener
@@ -379,7 +421,7 @@ fn join_services(
     handles: impl Fn() -> Result<HandleKey, String>,
     out: &mut Diagnostics,
 ) -> Option<HashMap<Arc<str>, Service>> {
-    let mut join = |parts: services::ServiceParts| {
+    let join = |parts: services::ServiceParts| {
         let service = Service::new(&parts.route, &parts.settings, parts.plan, previous)
             .map_err(|error| out.error(parts.route.location(), "", format!("TLS cannot be set up: {error}")));
         let service = match parts.settings.login {

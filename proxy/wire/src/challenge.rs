@@ -116,7 +116,9 @@ mod tests {
             (500, &["Bearer error=\"invalid_token\""], false),
         ] {
             let mut headers = HeaderMap::new();
-            challenges.iter().for_each(|text| drop(headers.append(WWW_AUTHENTICATE, text.parse().unwrap())));
+            for text in challenges {
+                headers.append(WWW_AUTHENTICATE, text.parse().unwrap());
+            }
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(refuses_value(status, &headers), refuses, "{status} {challenges:?}");
         }

@@ -112,9 +112,12 @@ mod tests {
         }
     }
 
+    /// The waker that the connection was polled with last.
+    type Kept = Rc<RefCell<Option<Waker>>>;
+
     /// A connection that counts its polls and rings as often as it is told to.
-    fn ringing(times: usize) -> (Driver, Rc<Cell<usize>>, Rc<RefCell<Option<Waker>>>) {
-        let (polls, kept) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+    fn ringing(times: usize) -> (Driver, Rc<Cell<usize>>, Kept) {
+        let (polls, kept) = (Rc::new(Cell::new(0)), Kept::default());
         let (counted, keeps) = (polls.clone(), kept.clone());
         let driver = Driver::new(std::future::poll_fn(move |cx| {
             counted.set(counted.get() + 1);

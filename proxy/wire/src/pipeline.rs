@@ -96,14 +96,10 @@ async fn pass(
     // The body first: a value that upstream may not know yet is for a request that can be sent once more.
     let sent = Rc::new(Sent::default());
     let keep = || is_rotating(generation, &judged.grant);
-    let (mut whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
+    let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
     // Also in a body, where one is at hand.
-    if let Some(canaries) = &generation.canaries
-        && let Some(body) = whole.take()
-    {
-        whole = Some(canaries.spot_in_body(&mut head, body, &mut shown));
-        rightful(generation, trail, &shown, &attested, service)?;
-    }
+    let whole = whole.map(|body| spot_in_body(generation, trail, &mut head, body, &mut shown, &attested, service));
+    let whole = whole.transpose()?;
     // With what. A fresh lease costs a look-up; a missing one is minted once for all who wait.
     let lease = lease(generation, service, &judged.grant, &attested, streaming.is_none()).await?;
     let guarded = service.plan.guards() && lease.as_ref().is_some_and(|lease| lease.guard().is_some());
@@ -134,17 +130,11 @@ async fn pass(
         Ok(answered) => answered,
         Err(refusal) => return Ok(trail.fail(&client_fault(refusal, &sent), ending)),
     };
-    // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant.
-    if challenge::refuses_value(answered.response.status(), answered.response.headers())
-        && ending.may_go_on()
-        && let Some(fresh) = Box::pin(renew(generation, &attested, &answered, replay.is_some())).await
-        && let Some(replay) = replay
-    {
-        ending.finished.replayed = true;
-        ending.finished.served_version = Some(fresh.stamp().version.clone());
-        // Boxed, as all that is rare: every request would keep room for it.
-        let mut replaying = Box::pin(replay.run(connection, generation, service, answered, fresh, &sent));
-        answered = match ending.answer_of(service.response_timeout, replaying.as_mut()).await {
+    // A credential that upstream no longer takes, or does not take yet, is exchanged once, under the same grant. Boxed, as
+    // all that is rare: every request would keep room for it.
+    if challenge::refuses_value(answered.response.status(), answered.response.headers()) && ending.may_go_on() {
+        let again = once_more(connection, generation, service, &attested, answered, replay, &mut ending, &sent);
+        answered = match Box::pin(again).await {
             Ok(answered) => answered,
             Err(refusal) => return Ok(trail.fail(&refusal, ending)),
         };
@@ -190,6 +180,22 @@ fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Ser
         return Err(Refusal::new(RefusalCode::UnknownService, detail));
     }
     generation.services.get(route.name().as_ref() as &str).ok_or_else(unknown)
+}
+
+/// Puts plain placeholders into a body in place of those that tell whose they are, which must be the caller's.
+fn spot_in_body(
+    generation: &Generation,
+    trail: &mut Trail,
+    head: &mut Parts,
+    body: Bytes,
+    shown: &mut Vec<Spotted>,
+    attested: &Attested,
+    service: &Service,
+) -> Result<Bytes, Refusal> {
+    let Some(canaries) = &generation.canaries else { return Ok(body) };
+    let body = canaries.spot_in_body(head, body, shown);
+    rightful(generation, trail, shown, attested, service)?;
+    Ok(body)
 }
 
 /// Refuses the placeholder of another workload, and one on the way to another service.
@@ -354,6 +360,27 @@ async fn renew(generation: &Generation, attested: &Attested, refused: &Answered,
     }
     let fresh = leased(generation, &refused.grant, attested, true).await.ok().flatten()?;
     (fresh.stamp().version != stale.stamp().version).then_some(fresh)
+}
+
+/// Exchanges a credential that upstream refused, and sends the request again with another one, if there is one and the
+/// request can be sent again; else upstream's answer stands.
+#[allow(clippy::too_many_arguments, reason = "all that the request rests on")]
+async fn once_more(
+    connection: &Connection,
+    generation: &Generation,
+    service: &Service,
+    attested: &Attested,
+    refused: Answered,
+    replay: Option<Replay>,
+    ending: &mut Ending,
+    sent: &Rc<Sent>,
+) -> Result<Answered, Refusal> {
+    let fresh = renew(generation, attested, &refused, replay.is_some()).await;
+    let (Some(fresh), Some(replay)) = (fresh, replay) else { return Ok(refused) };
+    ending.finished.replayed = true;
+    ending.finished.served_version = Some(fresh.stamp().version.clone());
+    let replaying = std::pin::pin!(replay.run(connection, generation, service, refused, fresh, sent));
+    ending.answer_of(service.response_timeout, replaying).await
 }
 
 /// What is needed to send a request once more; kept only where a new credential could be minted.

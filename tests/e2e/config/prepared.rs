@@ -73,6 +73,7 @@ impl Prepared {
             "[workload.app]\nspiffe = \"spiffe://acme.internal/teams/payments/app\"\n",
         );
         let own = serde_json::json!({ "iss": "https://cluster.acme.internal" });
+        world.seal("calendar", "what-was-granted-to-claviger", &["login.calendar.example"]);
         world.write("own.jwt", world.issuer.token_with("app", own));
         Self(world)
     }

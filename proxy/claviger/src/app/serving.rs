@@ -83,11 +83,7 @@ impl Serving {
         let mut found = Diagnostics::default();
         let (files, draft) = first_draft(&control, &source, &mut found)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger = match is_session {
-            false => Ledger::start(draft.ledger.clone(), clock.clone(), cores),
-            true => session_ledger(&draft.ledger, &clock, cores),
-        };
-        let ledger = ledger.map_err(|error| Failure::with_causes(&error))?;
+        let ledger = start_ledger(&draft.ledger, &clock, cores, is_session)?;
         let registry = prometheus::Registry::new();
         let counted = Counted::new(ledger.clone(), &registry).map_err(unregistered)?;
         let ask = session.as_ref().map(|session| session.ask.clone());
@@ -109,10 +105,8 @@ impl Serving {
         let Some((compiled, standing)) = delegation.compile(&files, &load, &mut found) else {
             return Err(refused_by(&found));
         };
-        if !is_session {
-            found.sort();
-            console::diagnostics(&found);
-        }
+        found.sort();
+        (!is_session).then(|| console::diagnostics(&found));
         if let Some(folder) = ca_dir {
             make_root().and_then(|_| interception::publish(&state_dir, folder)).map_err(Failure::Other)?;
         }
@@ -316,6 +310,20 @@ const LEDGERS_MAX: usize = 256;
 
 /// Slots of a session's ring: one command, not a gateway.
 const SESSION_RING: usize = 1_024;
+
+/// A process has one ledger, a session the first that no other session writes.
+fn start_ledger(
+    settings: &LedgerSettings,
+    clock: &Arc<dyn Clock>,
+    cores: usize,
+    is_session: bool,
+) -> Result<Arc<Ledger>, Failure> {
+    let ledger = match is_session {
+        false => Ledger::start(settings.clone(), clock.clone(), cores),
+        true => session_ledger(settings, clock, cores),
+    };
+    ledger.map_err(|error| Failure::with_causes(&error))
+}
 
 /// The ledger of a session: the first of those in `exec/`, beside the ledger of the configuration, that no other
 /// session writes. A later session goes on with its chain.

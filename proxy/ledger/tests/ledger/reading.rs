@@ -16,6 +16,7 @@ fn body(record: &Record) -> &str {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a record of each kind")]
 fn records_have_these_fields() {
     let folder = Folder::new();
     let ledger = start(&folder.settings());
