@@ -28,7 +28,8 @@ fn reload(world: &World, proxy: &claviger_tests::Proxy, text: &str, generation: 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_needs_a_restart_is_said() {
     let (world, origin) = World::with_keyed_origin().await;
-    let more = "[ledger]\nkeep = 4\n[admin]\nbind = \"127.0.0.1:0\"\n";
+    let more = "[ledger]\nkeep = 4\n[admin]\nbind = \"127.0.0.1:0\"\n\
+                [issuer]\nurl = \"https://issuer.acme.test\"\nbind = \"127.0.0.1:0\"\n";
     let text = world.usual(origin.port(), more);
     world.configure(&text);
     let proxy = world.start();
@@ -64,7 +65,10 @@ async fn what_needs_a_restart_is_said() {
     let removed = text.replace("[admin]\nbind = \"127.0.0.1:0\"\n", "").replace("[ledger]\nkeep = 4\n", "");
     let expected = ["ledger", "admin"].map(|key| format!("claviger.toml:1:1: warning: `{key}`: {STAYS}"));
     assert_eq!(reload(&world, &proxy, &removed, 7), expected);
-    assert_eq!(reload(&world, &proxy, &text, 8), [""; 0]);
+    let shown = text.replace(".acme.test\"\nbind = \"127.0.0.1:0\"", ".acme.test\"\nbind = \"127.0.0.1:1\"");
+    let issuer = format!("{}: warning: `issuer.bind`: {STAYS}", at(&shown, "[issuer]"));
+    assert_eq!(reload(&world, &proxy, &shown, 8), [issuer]);
+    assert_eq!(reload(&world, &proxy, &text, 9), [""; 0]);
     assert_eq!(answer().await, 200);
 }
 

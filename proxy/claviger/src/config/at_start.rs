@@ -15,6 +15,7 @@ pub(crate) struct AtStart {
     state_dir: PathBuf,
     ledger: LedgerSettings,
     admin: AdminAt,
+    issuer: Option<SocketAddr>,
 }
 
 /// Where these keys stand; where one is not written, the file.
@@ -22,19 +23,21 @@ pub(super) struct Places {
     state_dir: Location,
     ledger: Location,
     admin: Location,
+    issuer: Location,
 }
 
 impl Places {
     pub(super) fn of(root: &Table) -> Self {
         let place = |key: &str| root.place_of(key).unwrap_or(root.location()).clone();
-        Self { state_dir: place("state_dir"), ledger: place("ledger"), admin: place("admin") }
+        let [state_dir, ledger, admin, issuer] = ["state_dir", "ledger", "admin", "issuer"].map(place);
+        Self { state_dir, ledger, admin, issuer }
     }
 }
 
 impl AtStart {
     pub(crate) fn of(draft: &Draft) -> Self {
-        let admin = admin_of(draft);
-        Self { state_dir: draft.state_dir.clone(), ledger: draft.ledger.clone(), admin }
+        let (state_dir, ledger) = (draft.state_dir.clone(), draft.ledger.clone());
+        Self { state_dir, ledger, admin: admin_of(draft), issuer: issuer_of(draft) }
     }
 
     /// The state folder that is in use.
@@ -75,6 +78,9 @@ impl AtStart {
         if admin != self.admin {
             warn(&draft.places.admin, "admin");
         }
+        if issuer_of(draft) != self.issuer {
+            warn(&draft.places.issuer, "issuer.bind");
+        }
         draft.state_dir.clone_from(&self.state_dir);
         draft.ledger.clone_from(&self.ledger);
     }
@@ -82,6 +88,11 @@ impl AtStart {
 
 /// Where the process is reached.
 type AdminAt = (Option<SocketAddr>, PathBuf, Option<Bind>);
+
+/// Where the documents of the issuer are served.
+fn issuer_of(draft: &Draft) -> Option<SocketAddr> {
+    draft.issuer.as_ref()?.public.as_ref().map(|public| public.bind.value)
+}
 
 fn admin_of(draft: &Draft) -> AdminAt {
     let admin = &draft.admin;
