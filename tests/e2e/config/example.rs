@@ -74,8 +74,9 @@ fn every_key_stands_in_the_example() {
         let around = sections.iter().filter(|section| class.starts_with(&format!("{}.", section.class())));
         let lines: Vec<&str> = around.flat_map(|section| section.text.lines()).collect();
         for key in keys {
-            let is_inline =
-                |line: &&str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
+            let is_inline = |line: &&str| {
+                line.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-')).any(|word| word == key)
+            };
             let is_table = sections.iter().any(|section| match class.as_str() {
                 "" => section.name.split('.').next() == Some(key),
                 class => section.name == format!("{class}.{key}"),
@@ -93,8 +94,26 @@ fn every_key_stands_in_the_example() {
 /// How a help begins that lists the right words, and what in it is none of them.
 const LISTS: &[&str] =
     &["write one of ", "write some of ", "write `\"bearer\"`, ", "write `file` or ", "write `mon`", "there are: "];
-const PROSE: &[&str] =
-    &["write", "one", "some", "of", "or", "a", "table", "with", "there", "are:", "as", "{", "}", "=", "x-api-key"];
+const PROSE: &[&str] = &[
+    "write",
+    "one",
+    "some",
+    "of",
+    "or",
+    "a",
+    "table",
+    "with",
+    "there",
+    "are:",
+    "as",
+    "is",
+    "for",
+    "other",
+    "{",
+    "}",
+    "=",
+    "x-api-key",
+];
 
 /// A wrong word is answered with those that are right.
 #[test]
@@ -112,7 +131,7 @@ fn every_word_stands_in_the_example() {
             let Some(help) = checked.findings.iter().map(|one| one.help.as_str()).find(is_list) else { continue };
             let table = section.name.split('.').next().unwrap();
             asked.insert(format!("{table}.{key}"));
-            let words = help.split(['`', ' ', ',', '"']).filter(|word| !word.is_empty() && !PROSE.contains(word));
+            let words = help.split(['`', ' ', ',', ';', '"']).filter(|word| !word.is_empty() && !PROSE.contains(word));
             // In a line of this key, or in its comment, in any table of the sort.
             let alike = sections.iter().filter(|other| other.name.split('.').next() == Some(table));
             let lines = alike.flat_map(|section| section.text.lines());

@@ -17,7 +17,7 @@ async fn what_is_wrong_with_a_credential() {
     );
     one(
         "kind = \"vault-dynamic\"",
-        "claviger.toml:2:8: error: `credential.c.kind`: `vault-dynamic` is no kind of credential\n  help: write one of `static`, `oauth2`",
+        "claviger.toml:2:8: error: `credential.c.kind`: `vault-dynamic` is no kind of credential\n  help: write one of `static`, `oauth2`, `federation`, `vault`, `x509`, `jwt`, `github-app`",
     );
     one("kind = \"static\"", "claviger.toml:1:1: error: `credential.c.value`: this key is required");
     one(
@@ -83,8 +83,8 @@ async fn what_is_wrong_with_a_store() {
     let world = World::new();
     let one = |text: &str, expected: &str| world.refuses(text, &[expected]);
     one(
-        "[store.v]\nkind = \"vault\"\naddress = \"https://v\"",
-        "claviger.toml:2:8: error: `store.v.kind`: stores of kind `vault` are not supported yet\n  help: supported are `sealed`, `env` and `file`",
+        "[store.v]\nkind = \"conjur\"\naddress = \"https://v\"",
+        "claviger.toml:2:8: error: `store.v.kind`: stores of kind `conjur` are not supported yet\n  help: supported are `sealed`, `env`, `file` and `vault`",
     );
     one(
         "[store.v]\nkind = \"fiel\"",
