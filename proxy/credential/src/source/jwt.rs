@@ -8,7 +8,7 @@ use claviger_contract::{SubjectTokens, TokenAsk};
 use claviger_policy::document::{Diagnostics, Table};
 
 use super::caller::Needs;
-use super::subject::{Place, Says};
+use super::subject::{Maker, Place, Says};
 use super::{Ask, Mint, Minted, Source, SourceEnv, Taken, claims};
 use crate::cache::Key;
 use crate::digest::Digester;
@@ -58,7 +58,7 @@ pub(super) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics
         table.missing("audience", out).help("name who is to accept the token, as its verifier wants it");
     }
     let (is_written, place) = (table.has("audience"), table.place_of("lifetime").cloned());
-    let says = Says::take(table, false, LIFETIME, out)?.check_holes(table, out)?;
+    let says = Says::take(table, false, LIFETIME, Maker::Issuer, out)?;
     let audience = says.audiences(Place { issuer: None, token_url: "token_url" });
     let Some(issuer) = tokens.issuer() else {
         out.error(table.location(), table.key_of("kind"), "there is no `[issuer]` that would mint the tokens")

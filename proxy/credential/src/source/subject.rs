@@ -55,7 +55,8 @@ impl Audience {
             "issuer" => Some(Self::Issuer),
             "token_url" => Some(Self::TokenUrl),
             "" => {
-                out.error(&text.location, key.clone(), "an audience is not empty");
+                out.error(&text.location, key.clone(), "an audience is not empty")
+                    .help("name who is to accept the token, or leave it out");
                 None
             }
             _ => Some(Self::Text(text.value)),
@@ -82,44 +83,41 @@ pub(super) struct Says {
     pub(super) claims: Map<String, serde_json::Value>,
 }
 
+/// Who makes the token that claims stand in.
+#[derive(Clone, Copy)]
+pub(super) enum Maker {
+    /// The `[issuer]`, which fills them with what is attested of a caller.
+    Issuer,
+    /// The client, with a key of its own. The text says why `sub` is not among them.
+    Client(&'static str),
+}
+
 impl Says {
-    /// Takes `audience`, `lifetime` and `claims`. `sub` may stand among the claims only where nothing else sets it.
-    pub(super) fn take(table: &mut Table, has_issuer: bool, default: Duration, out: &mut Diagnostics) -> Option<Self> {
+    /// Takes `audience`, `lifetime` and `claims`.
+    pub(super) fn take(
+        table: &mut Table,
+        has_issuer: bool,
+        default: Duration,
+        maker: Maker,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
         let audience = Audience::take(table, has_issuer, out);
         let key = table.key_of("lifetime");
         let lifetime = match table.duration("lifetime", out) {
             Some(written) if !LIFETIMES.contains(&written.value) => {
-                out.error(&written.location, key, "a token that is shown once lasts from `10s` to `1h`");
+                out.error(&written.location, key, "a token that is shown once lasts from `10s` to `1h`")
+                    .help(format!("write `lifetime = \"{}s\"`, or leave it out, which is the same", default.as_secs()));
                 None
             }
             Some(written) => Some(written.value),
             None => Some(default),
         };
-        let claims = take_claims(table, out);
+        let claims = take_claims(table, maker, out);
         Some(Self { audience: audience?, lifetime: lifetime?, claims: claims? })
     }
 
     pub(super) fn audiences(&self, place: Place<'_>) -> Vec<String> {
         self.audience.iter().map(|audience| audience.resolve(place)).collect()
-    }
-
-    /// Whether the claims can be filled with what is attested of a caller, as those of minted tokens are.
-    pub(super) fn check_holes(self, table: &Table, out: &mut Diagnostics) -> Option<Self> {
-        let texts = |value: &serde_json::Value| match value {
-            serde_json::Value::Array(items) => items.clone(),
-            one => vec![one.clone()],
-        };
-        let mut all =
-            self.claims.iter().flat_map(|(name, value)| texts(value).into_iter().map(move |text| (name, text)));
-        let wrong = all.find_map(|(name, text)| Some((name, claims::check(text.as_str()?).err()?)));
-        match wrong {
-            None => Some(self),
-            Some((name, why)) => {
-                out.error(table.location(), table.key_of(&format!("claims.{name}")), why)
-                    .help("write an attribute in braces, as `{github.repository}`");
-                None
-            }
-        }
     }
 
     pub(super) fn digest(&self, digester: Digester) -> Digester {
@@ -132,7 +130,7 @@ impl Says {
 }
 
 /// Takes `claims`, a table of texts, integers, flags and lists of texts.
-fn take_claims(table: &mut Table, out: &mut Diagnostics) -> Option<Map<String, serde_json::Value>> {
+fn take_claims(table: &mut Table, maker: Maker, out: &mut Diagnostics) -> Option<Map<String, serde_json::Value>> {
     let written = table.has("claims");
     let Some(claims) = table.table("claims", out) else { return (!written).then(Map::new) };
     let mut all = Some(Map::new());
@@ -143,12 +141,33 @@ fn take_claims(table: &mut Table, out: &mut Diagnostics) -> Option<Map<String, s
             all = None;
             continue;
         }
-        match (json(item, out), &mut all) {
+        if let (Maker::Client(why), "sub") = (maker, name.value.as_str()) {
+            out.error(&name.location, item.key, why).help("leave this claim out");
+            all = None;
+            continue;
+        }
+        let (place, key) = (item.location.clone(), item.key.clone());
+        let value = json(item, out).filter(|value| match (maker, check_holes(value)) {
+            (Maker::Issuer, Err(why)) => {
+                out.error(&place, key, why).help("write an attribute in braces, as `{github.repository}`");
+                false
+            }
+            _ => true,
+        });
+        match (value, &mut all) {
             (Some(value), Some(all)) => _ = all.insert(name.value, value),
             (_, all) => *all = None,
         }
     }
     all
+}
+
+fn check_holes(value: &serde_json::Value) -> Result<(), String> {
+    match value {
+        serde_json::Value::String(text) => claims::check(text),
+        serde_json::Value::Array(items) => items.iter().try_for_each(check_holes),
+        _ => Ok(()),
+    }
 }
 
 fn json(item: Item, out: &mut Diagnostics) -> Option<serde_json::Value> {
@@ -161,7 +180,8 @@ fn json(item: Item, out: &mut Diagnostics) -> Option<serde_json::Value> {
             Some(texts.into_iter().map(|text| text.value).collect::<Vec<_>>().into())
         }
         Value::Float(_) | Value::Datetime(_) | Value::Table(_) => {
-            out.error(&item.location, item.key, "a claim is a text, an integer, a flag or a list of texts");
+            out.error(&item.location, item.key, "a claim is a text, an integer, a flag or a list of texts")
+                .help("write it as a text");
             None
         }
     }
@@ -215,7 +235,7 @@ impl Subject {
             }
             From::Minted => {
                 let key = table.key_of("from");
-                let says = Says::take(table, has_issuer, LIFETIME, out).and_then(|says| says.check_holes(table, out));
+                let says = Says::take(table, has_issuer, LIFETIME, Maker::Issuer, out);
                 if env.env.tokens.issuer().is_none() {
                     out.error(&from.location, key, "there is no `[issuer]` that would mint it")
                         .help("add `[issuer]`, or write `proof` to use the workload's own token");

@@ -14,7 +14,7 @@ use crate::error::SourceError;
 use crate::reference::SecretReference;
 use crate::source::caller::Needs;
 use crate::source::private_key::{Algorithm, PrivateKey};
-use crate::source::subject::{Says, Subject};
+use crate::source::subject::{Maker, Says, Subject};
 use crate::source::{Ask, SourceEnv};
 use crate::store::SecretHandle;
 
@@ -137,21 +137,20 @@ impl Signed {
         let kid = table.string("kid", out).map(|kid| kid.value);
         let (issuer, subject) = match is_grant {
             true => (table.string("issuer", out), table.string("subject", out)),
-            false => (None, None),
+            false => {
+                refuse_names(table, out);
+                (None, None)
+            }
         };
-        let says = Says::take(table, has_issuer, LIFETIME, out);
+        let no_sub = match is_grant {
+            true => "the subject has a key of its own: write `subject`",
+            false => "a client speaks for itself (RFC 7523 §3): `sub` is `client_id`",
+        };
+        let says = Says::take(table, has_issuer, LIFETIME, Maker::Client(no_sub), out);
         let written = written?;
         let key = env.stores.find(&written, &name, out)?;
         check(&key, &written, &name, out)?;
-        let (algorithm, mut says) = (algorithm?, says?);
-        if says.claims.remove("sub").is_some() {
-            let message = match is_grant {
-                true => "the subject has a key of its own: write `subject`",
-                false => "a client speaks for itself (RFC 7523 §3): `sub` is `client_id`",
-            };
-            out.error(table.location(), table.key_of("claims.sub"), message).help("leave this claim out");
-            return None;
-        }
+        let (algorithm, says) = (algorithm?, says?);
         // What can't be read now is told by `check`.
         if let Some(Ok(stored)) = key.read_now()
             && let Err(why) = PrivateKey::parse(&stored.value).and_then(|key| key.check(algorithm))
@@ -188,5 +187,15 @@ impl Signed {
         ];
         claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
         key.jwt(self.algorithm, self.kid.as_deref(), &claims).map_err(unusable)
+    }
+}
+
+/// `issuer` and `subject` of an assertion that a client proves itself with.
+fn refuse_names(table: &mut Table, out: &mut Diagnostics) {
+    for key in ["issuer", "subject"] {
+        let Some(place) = table.place_of(key).cloned() else { continue };
+        table.take(key);
+        out.error(&place, table.key_of(key), "a client speaks for itself (RFC 7523 §3): this is its `client_id`")
+            .help("leave it out");
     }
 }
