@@ -56,7 +56,7 @@ impl Audience {
             "token_url" => Some(Self::TokenUrl),
             "" => {
                 out.error(&text.location, key.clone(), "an audience is not empty")
-                    .help("name who is to accept the token, or leave it out");
+                    .help("name who is to accept the token, as its verifier wants it");
                 None
             }
             _ => Some(Self::Text(text.value)),
