@@ -163,4 +163,4 @@ macro_rules! files {
     };
 }
 
-files! { root listener attestor store service credential oauth2 rule workload test team suppress process }
+files! { root listener attestor store service credential oauth2 issued rule workload test team suppress process }

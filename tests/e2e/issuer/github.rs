@@ -190,7 +190,7 @@ async fn a_rule_that_asks_for_more_than_the_credential_does_not_load() {
             Some("permission `contents = \"write\"` is more than the credential itself may"),
         ),
         ("{ permissions = { issues = \"read\" } }", Some("permission `issues = \"read\"` is more than")),
-        ("{ repository_ids = [1] }", Some("names in the other way")),
+        ("{ repository_ids = [1] }", Some("the credential names its repositories by names")),
         ("{ repositories = [\"acme/docs\"] }", Some("`acme/docs` is not the name of a repository")),
         ("{ permissions = { contents = \"all\" } }", Some("`all` is not a level of a permission")),
         ("{ repository = [\"docs\"] }", Some("did you mean `repositories`?")),

@@ -111,7 +111,8 @@ impl Source for GithubApp {
     }
 
     fn narrowed(&self, table: &mut Table, out: &mut Diagnostics) -> Option<Arc<dyn Source>> {
-        let scope = Scope::take(table, out)?.within(&self.scope, table, out)?;
+        let written = table.clone();
+        let scope = Scope::take(table, out)?.within(&self.scope, &written, out)?;
         Some(Arc::new(Self { app: self.app.clone(), scope }))
     }
 }

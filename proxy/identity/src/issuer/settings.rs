@@ -80,11 +80,20 @@ fn take_duration(
     let key = table.key_of(name);
     let Some(Located { value, location }) = table.duration(name, out) else { return (default, None) };
     if value < least || value > most {
-        let message = format!("this is not from {}s to {}s", least.as_secs(), most.as_secs());
-        out.error(&location, key, message).help(format!("leave the key out for {}s", default.as_secs()));
+        let message = format!("this is not from {} to {}", written(least), written(most));
+        out.error(&location, key, message).help(format!("leave the key out for {}", written(default)));
         return (default, Some(location));
     }
     (value, Some(location))
+}
+
+/// As a configuration has it.
+fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let fitting = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, letter) = fitting.unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// An issuer's URL (OpenID Connect Discovery §3): https, no query, no fragment.

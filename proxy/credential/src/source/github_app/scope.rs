@@ -45,12 +45,13 @@ impl Scope {
     pub(super) fn take(table: &mut Table, out: &mut Diagnostics) -> Option<Self> {
         let written = |key: &str| table.has(key);
         let is_written = [written("repositories"), written("repository_ids"), written("permissions")];
+        let place = table.place_of("repository_ids").unwrap_or(table.location()).clone();
         let repositories = take_repositories(table, out);
         let repository_ids = take_ids(table, out);
         let permissions = take_permissions(table, out);
         if let (Some(_), Some(_)) = (&repositories, &repository_ids) {
             let message = "`repositories` and `repository_ids` name the same thing twice";
-            out.error(table.location(), table.key_of("repository_ids"), message).help("write one of them");
+            out.error(&place, table.key_of("repository_ids"), message).help("write one of them");
             return None;
         }
         let taken = [repositories.is_some(), repository_ids.is_some(), permissions.is_some()];
@@ -58,26 +59,39 @@ impl Scope {
         (is_written == taken).then_some(Self { repositories, repository_ids, permissions })
     }
 
-    /// This, where it is within `whole`, which fills what is left open.
+    /// This, where it is within `whole`, which fills what is left open. The table is as it was before this was taken.
     pub(super) fn within(self, whole: &Self, table: &Table, out: &mut Diagnostics) -> Option<Self> {
         let mut fits = true;
+        let mut wrong = |key: &str, message: String, help: &str| {
+            out.error(table.place_of(key).unwrap_or(table.location()), table.key_of(key), message).help(help);
+            fits = false;
+        };
+        // A name and a number cannot be compared here.
+        if self.repositories.is_some() && whole.repository_ids.is_some() {
+            let message = "the credential names its repositories by numbers, which names cannot be compared with";
+            wrong(
+                "repositories",
+                message.to_owned(),
+                "write `repository_ids = [1296269]` with numbers of the credential",
+            );
+        }
+        if self.repository_ids.is_some() && whole.repositories.is_some() {
+            let message = "the credential names its repositories by names, which numbers cannot be compared with";
+            wrong(
+                "repository_ids",
+                message.to_owned(),
+                "write `repositories = [\"NAME\"]` with names of the credential",
+            );
+        }
         let mut beyond = |key: &str, what: String| {
             let message = format!("{what} is more than the credential itself may");
-            out.error(table.location(), table.key_of(key), message)
-                .help("a rule can narrow a credential, never widen it");
-            fits = false;
+            wrong(key, message, "a rule can narrow a credential, never widen it");
         };
         for name in more(self.repositories.as_ref(), whole.repositories.as_ref()) {
             beyond("repositories", format!("repository `{name}`"));
         }
         for id in more(self.repository_ids.as_ref(), whole.repository_ids.as_ref()) {
             beyond("repository_ids", format!("repository {id}"));
-        }
-        // A name and a number cannot be compared here.
-        if (self.repositories.is_some() && whole.repository_ids.is_some())
-            || (self.repository_ids.is_some() && whole.repositories.is_some())
-        {
-            beyond("repositories", "a repository that the credential names in the other way".to_owned());
         }
         if let (Some(asked), Some(had)) = (&self.permissions, &whole.permissions) {
             for (name, level) in asked.iter().filter(|(name, level)| had.get(*name).is_none_or(|had| had < level)) {
@@ -126,10 +140,11 @@ fn more<'a, T: Ord>(asked: Option<&'a BTreeSet<T>>, had: Option<&'a BTreeSet<T>>
 
 fn take_repositories(table: &mut Table, out: &mut Diagnostics) -> Option<BTreeSet<String>> {
     let key = table.key_of("repositories");
+    let place = table.place_of("repositories").unwrap_or(table.location()).clone();
     let names = table.strings("repositories", out)?;
     let mut all = BTreeSet::new();
     if names.is_empty() || names.len() > REPOSITORIES_MAX {
-        out.error(table.location(), key, "a token is for 1 to 500 repositories").help("leave it out for all of them");
+        out.error(&place, key, "a token is for 1 to 500 repositories").help("leave it out for all of them");
         return None;
     }
     for name in names {

@@ -58,6 +58,7 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
 
 /// `iss` of the App's JWT: GitHub takes either.
 fn take_issuer(table: &mut Table, out: &mut Diagnostics) -> Option<String> {
+    let is_written = table.has("client_id") || table.has("app_id");
     let client_id = table.string("client_id", out);
     let app_id = table.integer("app_id", 1..=i64::MAX, out);
     match (client_id, app_id) {
@@ -68,6 +69,8 @@ fn take_issuer(table: &mut Table, out: &mut Diagnostics) -> Option<String> {
                 .help("write one of them");
             None
         }
+        // What is written and is neither is said already.
+        (None, None) if is_written => None,
         (None, None) => {
             table
                 .missing("client_id", out)
