@@ -157,8 +157,10 @@ impl Issuer {
 
     /// Changes the ring under the lock, from what is there then, and takes it up.
     fn write(&self, change: &mut dyn FnMut(&mut Ring) -> Result<bool, String>) -> Result<(), String> {
-        let (mut after, mut made) = (None, Vec::new());
+        let (mut after, mut made, mut revision) = (None, Vec::new(), 0);
         self.keys.change(&mut |sealed| {
+            // Before anything is written: a change by another process behind this one is noticed by the next look.
+            revision = self.keys.revision();
             let ring = sealed.as_ref().map(Ring::from_secret).transpose().map_err(|error| error.to_string())?;
             let mut ring = ring.unwrap_or_default();
             let before: Vec<String> = ring.keys.iter().map(|key| key.kid.clone()).collect();
@@ -168,7 +170,6 @@ impl Issuer {
             after = Some(ring);
             Ok(secret)
         })?;
-        let revision = self.keys.revision();
         after.map_or(Ok(()), |ring| self.take_up(ring, revision, &made))
     }
 

@@ -111,7 +111,20 @@ pub struct Canaries {
     /// With the texts that clients of the service write in place of its credential.
     services: Vec<(Arc<str>, Vec<Box<str>>)>,
     /// The workloads by their tags; made when the first canary turns up.
-    by_tag: OnceLock<HashMap<Tag, Arc<str>>>,
+    by_tag: OnceLock<HashMap<Tag, Known>>,
+}
+
+/// A workload, and the services by the tags that they have with it: made when one of its canaries turns up, so that many of
+/// them in one request cost a look-up each.
+struct Known {
+    name: Arc<str>,
+    services: OnceLock<HashMap<Tag, Option<Arc<str>>>>,
+}
+
+impl Known {
+    fn new(name: &Arc<str>) -> Self {
+        Self { name: name.clone(), services: OnceLock::new() }
+    }
 }
 
 impl fmt::Debug for Canaries {
@@ -253,8 +266,10 @@ impl Canaries {
     /// Puts the plain text behind what is written already, if a service has one that this is the shape of.
     fn put_back(&self, written: &mut Vec<u8>, canary: &[u8], service: Option<&str>) {
         let of_service = self.services.iter().filter(|(name, _)| service.is_none_or(|service| service == &**name));
-        let mut texts = of_service.flat_map(|(_, texts)| texts);
-        match texts.find(|text| written.ends_with(kept(text).as_bytes())) {
+        let texts = of_service.flat_map(|(_, texts)| texts);
+        // One text's beginning may be the end of another's: the longest is meant.
+        let fitting = texts.filter(|text| written.ends_with(kept(text).as_bytes()));
+        match fitting.max_by_key(|text| kept(text).len()) {
             Some(text) => {
                 written.truncate(written.len().saturating_sub(kept(text).len()));
                 written.extend_from_slice(text.as_bytes());
@@ -268,14 +283,14 @@ impl Canaries {
         let (workload, service) = tags.split_first_chunk::<TAG>()?;
         let by_tag = self
             .by_tag
-            .get_or_init(|| self.workloads.iter().map(|name| (self.key.of_workload(name), name.clone())).collect());
-        let workload = by_tag.get(workload)?;
-        if self.key.of_service(workload, None) == service {
-            return Some((workload.clone(), None));
-        }
-        let mut names = self.services.iter().map(|(name, _)| name);
-        let name = names.find(|name| self.key.of_service(workload, Some(name)) == service)?;
-        Some((workload.clone(), Some(name.clone())))
+            .get_or_init(|| self.workloads.iter().map(|name| (self.key.of_workload(name), Known::new(name))).collect());
+        let known = by_tag.get(workload)?;
+        let services = known.services.get_or_init(|| {
+            let any = (self.key.of_service(&known.name, None), None);
+            let of = |(name, _): &(Arc<str>, _)| (self.key.of_service(&known.name, Some(name)), Some(name.clone()));
+            self.services.iter().map(of).chain([any]).collect()
+        });
+        Some((known.name.clone(), services.get(service)?.clone()))
     }
 }
 

@@ -136,7 +136,7 @@ impl Exchange {
             return while_moving(self.unless_over(work.as_mut()), limit, sent).await;
         }
         *self.awaits.borrow_mut() =
-            Some(Awaits { limit, sent: sent.clone(), bytes: sent.bytes.get(), since: self.begun });
+            Some(Awaits { limit, sent: sent.clone(), bytes: sent.bytes.get(), since: Instant::now() });
         let done = self.unless_over(work.as_mut()).await;
         *self.awaits.borrow_mut() = None;
         done
@@ -153,13 +153,13 @@ impl Exchange {
         .await
     }
 
-    /// Ends a wait that takes too long.
-    fn look_at_wait(&self, now: Instant) {
+    /// Ends a wait that takes too long; says whether it did.
+    fn look_at_wait(&self, now: Instant) -> bool {
         let silent = self.awaits.borrow_mut().as_mut().and_then(|awaits| awaits.silent(now));
-        if let Some(limit) = silent {
-            self.over.borrow_mut().get_or_insert(Over::Silent(limit));
-            self.end();
-        }
+        let Some(limit) = silent else { return false };
+        self.over.borrow_mut().get_or_insert(Over::Silent(limit));
+        self.end();
+        true
     }
 
     fn end(&self) {
@@ -216,11 +216,15 @@ impl Exchanges {
     pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
         let now = Instant::now();
         for exchange in self.live() {
-            exchange.look_at_wait(now);
+            // Who waits for the head of an answer was woken: it can still say why.
+            if exchange.look_at_wait(now) {
+                continue;
+            }
             let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
             let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.
-            if stalled || (exchange.still_allowed(core).is_err() && unpolled >= UNWATCHED) {
+            let over = exchange.still_allowed(core);
+            if stalled || (over.is_err_and(|over| !matches!(over, Over::Silent(_))) && unpolled >= UNWATCHED) {
                 exchange.kill.notify_waiters();
             }
         }

@@ -200,8 +200,11 @@ impl Trail {
     /// knows who shows it, or where it was to go.
     pub(crate) fn or_stolen(&mut self, refusal: Refusal, spotted: &[Spotted]) -> Refusal {
         match spotted.first() {
-            Some(first) => self.stolen(first, None),
-            None => refusal,
+            // A proof that has ended, or a place that is gone, is no theft: its owner has to hear of it.
+            Some(first) if matches!(refusal.code, RefusalCode::NoIdentity | RefusalCode::UnknownService) => {
+                self.stolen(first, None)
+            }
+            Some(_) | None => refusal,
         }
     }
 

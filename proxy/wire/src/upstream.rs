@@ -41,8 +41,8 @@ const STREAMS_MAX: usize = 100;
 /// What an upstream may send ahead of its reader, in bytes.
 const STREAM_WINDOW: u32 = 262_144;
 
-/// How long the end of an idle connection may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of a connection may take, which may have the last bytes of a request to send.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Room for every stream's window.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
@@ -106,7 +106,21 @@ impl Wire {
         std::future::poll_fn(|cx| self.driver.poll_with(cx, |cx| answer.as_mut().poll(cx))).await
     }
 
-    /// Ends it as the protocols want it: TLS says goodbye.
+    /// Goes on by itself: an answer that comes ahead of the request's end does not stop the upload, however its reader
+    /// reads. It serves no other request.
+    fn apart(self) -> http1::SendRequest<SentBody> {
+        let Self { sender, driver, slot } = self;
+        if let Some(connection) = driver.into_future() {
+            tokio::task::spawn_local(async move {
+                let _slot = slot;
+                // How it ended shows in the request that used it.
+                let _ = connection.await;
+            });
+        }
+        sender
+    }
+
+    /// Ends it as the protocols want it, once what was written is sent: TLS says goodbye.
     fn close(self) {
         let Self { sender, driver, slot } = self;
         drop(sender);
@@ -146,6 +160,8 @@ pub(crate) struct Lent {
     wire: Option<Wire>,
     /// A connection whose request is still being written serves nobody else.
     sent: Rc<Sent>,
+    /// Of an upload that goes on beside its answer; ends the connection after that.
+    _apart: Option<http1::SendRequest<SentBody>>,
     /// A place on a shared connection.
     _stream: Option<Rc<()>>,
 }
@@ -244,6 +260,7 @@ impl Pool {
             if candidate.is_ready() {
                 return Some(Connection::Http1(candidate));
             }
+            candidate.close();
         }
     }
 
@@ -461,11 +478,12 @@ impl Connection {
     }
 
     fn lend(self, pool: &Rc<Pool>, key: Key, sent: &Rc<Sent>) -> Lent {
-        let (wire, stream) = match self {
-            Self::Http1(wire) => (Some(wire), None),
-            Self::Http2(_, stream) => (None, Some(stream)),
+        let (wire, apart, stream) = match self {
+            Self::Http1(wire) if !sent.ended.get() => (None, Some(wire.apart()), None),
+            Self::Http1(wire) => (Some(wire), None, None),
+            Self::Http2(_, stream) => (None, None, Some(stream)),
         };
-        Lent { pool: pool.clone(), key, wire, sent: sent.clone(), _stream: stream }
+        Lent { pool: pool.clone(), key, wire, sent: sent.clone(), _apart: apart, _stream: stream }
     }
 }
 

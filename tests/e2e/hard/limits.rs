@@ -222,6 +222,54 @@ async fn promise_9_stalled_bodies_and_answers_end() {
     assert_eq!((&finished["code"], &finished["request_bytes"]), (&"idle_timeout".into(), &4.into()));
 }
 
+/// Long waits are looked at once a second instead of having a timer each: who waits is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come_for_long_is_answered_for() {
+    let answer = handler(|_: Request<Incoming>| std::future::pending::<Response<_>>());
+    let (world, _origin, proxy) = world_with(answer, "response_timeout = \"10s\"\n", "").await;
+    let asks: Vec<_> = (0..8)
+        .map(|_| client().get(proxy.gateway("/api/v1/never")).bearer_auth(world.token("app")).send())
+        .map(tokio::spawn)
+        .collect();
+    for ask in asks {
+        let answer = ask.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 504);
+        assert!(answer.text().await.unwrap().contains("upstream_timeout"));
+    }
+    for finished in proxy.records("finished", 8) {
+        assert_eq!((&finished["code"], &finished["status"]), (&"upstream_timeout".into(), &504.into()));
+    }
+}
+
+/// An answer that comes ahead of the request's end does not end the upload.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_behind_an_early_answer() {
+    const HALF: usize = 100_000;
+    let (came, mut coming) = tokio::sync::mpsc::unbounded_channel();
+    let answer = handler(move |request: Request<Incoming>| {
+        let came = came.clone();
+        async move {
+            tokio::spawn(async move {
+                let body = request.into_body().collect().await;
+                came.send(body.map_or(0, |body| body.to_bytes().len())).unwrap();
+            });
+            let mut answer = Response::new(full(""));
+            *answer.status_mut() = http::StatusCode::ACCEPTED;
+            answer
+        }
+    });
+    let (world, _origin, proxy) = world_with(answer, "", "").await;
+    let mut stream = TcpStream::connect(proxy.address("gateway")).await.unwrap();
+    let length = format!("Content-Length: {}\r\n", 2 * HALF);
+    stream.write_all((head(&world, "POST", &length) + &"x".repeat(HALF)).as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut begun)).await.unwrap().unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 202");
+    stream.write_all("y".repeat(HALF).as_bytes()).await.unwrap();
+    let all = tokio::time::timeout(PATIENCE, coming.recv()).await.unwrap();
+    assert_eq!(all, Some(2 * HALF));
+}
+
 /// What moves is not idle, however long it takes: an upload that drips, and an answer that lets the client wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_bodies_and_answers_that_move_are_left_alone() {

@@ -161,6 +161,9 @@ impl Keeper {
         match leased {
             Ok(leased) => {
                 flight.failure = None;
+                if let Some(refused) = flight.refused.take() {
+                    refused.give_way_to(&leased.lease);
+                }
                 let refresh_at_ms = match self.source.refreshes_ahead() {
                     true => refresh_at_ms(now, leased.lease.ends_at_ms),
                     false => i64::MAX,

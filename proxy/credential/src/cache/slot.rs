@@ -11,6 +11,9 @@ use super::overlap::{Overlap, Which};
 use crate::error::{CredentialError, SourceError};
 use crate::lease::Lease;
 
+/// For how long a value that upstream refused is kept, in milliseconds, to be compared with the next one.
+const REFUSED_MS: i64 = 30_000;
+
 /// What those who wait for a mint are told; `None` until it ends.
 pub(crate) type Landing = Option<Result<Arc<Lease>, CredentialError>>;
 
@@ -71,6 +74,8 @@ pub(super) struct Flight {
     running: Option<watch::Receiver<Landing>>,
     pub(super) failure: Option<Failure>,
     invalidated_at_ms: Option<i64>,
+    /// What upstream refused, until its issuer has said whether it gives out another value or the same once more.
+    pub(super) refused: Option<Arc<Lease>>,
     /// What the mint under way yields is not to be kept: it was begun before the leases were dropped.
     pub(super) discard: bool,
 }
@@ -120,6 +125,11 @@ impl Slot {
 
     /// Lets go of a lease that has ended, so that its value is wiped.
     pub(super) fn drop_ended(&self, now: i64) {
+        // Nobody asked for another.
+        drop(self.try_flight().and_then(|mut flight| {
+            let is_old = flight.invalidated_at_ms.is_some_and(|at| now.wrapping_sub(at) >= REFUSED_MS);
+            flight.refused.take_if(|_| is_old)
+        }));
         if self.held.load().as_ref().is_some_and(|held| now >= held.lease.ends_at_ms) {
             // Under the lock, so that a lease that lands meanwhile is not dropped in its place.
             let _flight = self.flight();
@@ -154,7 +164,7 @@ impl Slot {
         }
         flight.invalidated_at_ms = Some(now);
         lease.because(&"upstream refused it".into());
-        self.held.store(None);
+        flight.refused = self.held.swap(None).map(|held| held.lease.clone());
         true
     }
 }

@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 
 use super::caller::Needs;
 use super::{Ask, Issued, Mint, Minted, Source};
+use crate::binding::BoundHost;
 use crate::cache::Key;
 use crate::error::SourceError;
 use crate::reference::SecretReference;
@@ -24,6 +25,8 @@ use crate::vault::{Call, Session, Vault, answer, millis};
 struct VaultSource {
     vault: Arc<Vault>,
     path: String,
+    /// Where what is made there may go, by the `bindings` of the store.
+    hosts: Option<Vec<BoundHost>>,
     method: Method,
     query: Vec<(String, String)>,
     /// A JSON object; what a configuration says is no secret.
@@ -121,7 +124,8 @@ impl VaultSource {
         };
         let issued = lease.map(|lease| -> Arc<dyn Issued> { Arc::new(lease) });
         let expires_at_ms = (expires_at_ms < i64::MAX).then_some(expires_at_ms);
-        Ok(Minted { fields, expires_at_ms, hosts: None, version: None, previous: None, issued })
+        let hosts = self.hosts.clone();
+        Ok(Minted { fields, expires_at_ms, hosts, version: None, previous: None, issued })
     }
 }
 

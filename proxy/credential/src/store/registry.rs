@@ -174,6 +174,11 @@ impl Stores {
         }
     }
 
+    /// Where what is made at a path of a store may go, if its `bindings` cover the path.
+    pub(crate) fn bound(&self, store: &str, path: &str) -> Option<Vec<crate::BoundHost>> {
+        self.all.get(store)?.store.hosts(path).filter(|hosts| !hosts.is_empty())
+    }
+
     /// What a handle's value depends on besides the value itself.
     pub(crate) fn digest_of(&self, handle: &SecretHandle) -> Vec<u8> {
         let store = self.all.get(handle.reference.store()).map(|taken| taken.digest).unwrap_or_default();

@@ -99,16 +99,19 @@ fn own_token(method: &Method, writes: bool, asked: &[&str]) -> Option<Call> {
     (writes || reads).then_some(Call::OwnToken(about, whose))
 }
 
-/// `auth/MOUNT/login` or `auth/MOUNT/login/NAME`, where a mount may have several segments.
-fn is_login(asked: &[&str]) -> bool {
-    // A role or user may be called `login`.
+/// Whether segments behind `auth` may be a mount: a role or user may be called `login`, or `token`.
+fn is_mount(segments: &[&str]) -> bool {
     const NAMED: [&str; 8] = ["role", "roles", "user", "users", "groups", "map", "config", "certs"];
-    let Some(("auth", rest)) = asked.split_first().map(|(first, rest)| (*first, rest)) else { return false };
-    let is_mount = |mount: &[&str]| match mount {
+    match segments {
         [] | ["token", ..] => false,
         [_] => true,
         [.., last] => !NAMED.contains(last),
-    };
+    }
+}
+
+/// `auth/MOUNT/login` or `auth/MOUNT/login/NAME`, where a mount may have several segments.
+fn is_login(asked: &[&str]) -> bool {
+    let Some(("auth", rest)) = asked.split_first().map(|(first, rest)| (*first, rest)) else { return false };
     matches!(rest, [mount @ .., "login"] | [mount @ .., "login", _] if is_mount(mount))
 }
 
@@ -130,6 +133,8 @@ fn hands_out(asked: &[&str], writes: bool, nested: bool) -> Option<Vec<usize>> {
             Some(vec![0, login])
         }
         ["auth", .., "role", _, "secret-id" | "custom-secret-id"] => Some(vec![0, last - 2, last]),
+        // The end of a login by SAML.
+        ["auth", mount @ .., "token"] if is_mount(mount) => Some(vec![0, last]),
         ["sys", "wrapping", "wrap" | "rewrap" | "unwrap"] | ["sys", "mfa", "validate"] => all(0..3),
         ["sys", "init"] => all(0..2),
         ["sys", "generate-root" | "generate-recovery-token", ..] => all(0..2),
@@ -253,6 +258,8 @@ mod tests {
             ("POST /v1/auth/approle/role/app/secret-id", out(&[1, 3, 5])),
             ("GET /v1/auth/oidc/oidc/callback", out(&[1, 3, 4])),
             ("POST /v1/sys/wrapping/unwrap", out(&[1, 2, 3])),
+            ("POST /v1/auth/saml/token", out(&[1, 3])),
+            ("POST /v1/auth/corp/saml/token", out(&[1, 4])),
             ("PUT /v1/sys/generate-root/update", out(&[1, 2])),
             ("POST /v1/sys/mfa/validate", out(&[1, 2, 3])),
             // Near misses.

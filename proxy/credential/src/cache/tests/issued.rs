@@ -111,14 +111,48 @@ async fn what_upstream_refused_and_what_was_evicted_is_ended() {
     bench.keeper.invalidate(&refused);
     drop(refused);
     bench.idle().await;
+    // The issuer may give it out once more.
+    assert_eq!(registrar.ended(), [0; 0]);
+    lease(&bench).await;
+    bench.idle().await;
     assert_eq!(registrar.ended(), [1]);
     // The whole credential is gone: no generation has it any more.
-    lease(&bench).await;
     drop(bench.keeper);
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
     assert_eq!(registrar.ended(), [1, 2]);
+}
+
+#[tokio::test]
+async fn what_upstream_refused_is_ended_also_if_nobody_asks_for_another() {
+    let (bench, registrar) = bench(false);
+    let refused = lease(&bench).await;
+    bench.keeper.invalidate(&refused);
+    drop(refused);
+    for (passed_ms, ended) in [(29_000, vec![]), (2_000, vec![1])] {
+        bench.clock.advance_ms(passed_ms);
+        bench.keeper.tick();
+        bench.idle().await;
+        assert_eq!(registrar.ended(), ended);
+    }
+}
+
+#[tokio::test]
+async fn what_upstream_refused_and_its_issuer_gives_out_again_is_not_ended() {
+    let (bench, registrar) = bench(false);
+    let refused = lease(&bench).await;
+    bench.source.minted.store(0, Ordering::SeqCst);
+    bench.keeper.invalidate(&refused);
+    let again = lease(&bench).await;
+    drop(refused);
+    bench.idle().await;
+    assert_eq!(registrar.ended(), [0; 0]);
+    drop((again, bench.keeper));
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(registrar.ended().len(), 1);
 }
 
 #[tokio::test]

@@ -21,14 +21,20 @@ const LIFETIME: Duration = Duration::from_secs(300);
 pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<Taken> {
     let vault = take_store(table, env, out);
     let path = take_path(table, out);
+    let bound = vault.as_ref().zip(path.as_ref()).and_then(|((name, ..), path)| env.stores.bound(name, &path.value));
     let parameters = take_parameters(table, out);
     let posts = table.choice("method", &[("GET", false), ("POST", true)], out);
     let fields = take_fields(table, out);
     let lifetime = table.duration("lifetime", out).map_or(LIFETIME, |at| at.value);
     let per = table.choice("per", &[("everyone", Needs::Nothing), ("caller", Needs::Principal)], out);
-    let (Some((vault, digest)), Some(path), Some(parameters), Some(fields)) = (vault, path, parameters, fields) else {
+    let (Some((_, vault, digest)), Some(path), Some(parameters), Some(fields)) = (vault, path, parameters, fields)
+    else {
         return None;
     };
+    // What the store says of the path, whoever reads it: the configuration can narrow that only.
+    let hosts = bound.clone();
+    let bound = bound.map(|hosts| (hosts, path.clone()));
+    let path = path.value;
     let needs = per.as_ref().map_or(Needs::Nothing, |per| per.value);
     if let Some(per) = &per
         && needs == Needs::Principal
@@ -59,19 +65,19 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
         .field("per", if needs == Needs::Principal { "caller" } else { "everyone" })
         .finish();
     let names = fields.iter().map(|(name, _)| name.clone()).collect();
-    let source = Arc::new(VaultSource { vault, path, method, query, body, fields, lifetime, needs });
-    Some(Taken { source, digest, fields: names, bound: None, seed: None })
+    let source = Arc::new(VaultSource { vault, path, hosts, method, query, body, fields, lifetime, needs });
+    Some(Taken { source, digest, fields: names, bound, seed: None })
 }
 
 fn take_store(
     table: &mut Table,
     env: &SourceEnv<'_>,
     out: &mut Diagnostics,
-) -> Option<(Arc<Vault>, crate::digest::Digest)> {
+) -> Option<(String, Arc<Vault>, crate::digest::Digest)> {
     let key = table.key_of("store");
     let name = table.required_string("store", out)?;
     match env.stores.vault(&name.value) {
-        Ok(found) => Some(found),
+        Ok((vault, digest)) => Some((name.value, vault, digest)),
         Err(said) => {
             if let Some(message) = said {
                 out.error(&name.location, key, message).help("name a `[store.NAME]` with `kind = \"vault\"`");
@@ -81,14 +87,14 @@ fn take_store(
     }
 }
 
-fn take_path(table: &mut Table, out: &mut Diagnostics) -> Option<String> {
+fn take_path(table: &mut Table, out: &mut Diagnostics) -> Option<Located<String>> {
     let key = table.key_of("path");
     let path = table.required_string("path", out)?;
     let problem = match path.value.split('/').next() {
         _ if !is_path(&path.value) => "is not a path below `/v1/`",
         // Where tokens are made, and the server is run.
         Some("auth" | "sys" | "cubbyhole") => "is the server's own",
-        _ => return Some(path.value),
+        _ => return Some(path),
     };
     out.error(&path.location, key, format!("`{}` {problem}", path.value))
         .help("write the mount and what it makes, as `database/creds/app`");
