@@ -273,8 +273,8 @@ impl Keeper {
             if changed || (now >= held.refresh_at_ms && slot.used_at_ms() >= held.minted_at_ms) {
                 self.refresh(slot, None, now);
             }
-            slot.drop_ended(now);
         }
+        slot.drop_ended(now);
         // Refreshed by their callers' requests only: the proof that a mint needs comes with them.
         self.cache.keyed.retain(|_, slot| {
             slot.drop_ended(now);
