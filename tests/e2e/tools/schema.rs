@@ -97,7 +97,9 @@ fn what_a_schema_can_catch_is_caught() {
             } else {
                 cases += 1;
                 caught += usize::from(!is_valid);
-                assert!(!is_valid || !is_plain(&said), "not caught:\n{case}");
+                // Which keys go with a token that is not signed here, `from` says.
+                let is_plain = is_plain(&said) && !part("+").contains("from = \"");
+                assert!(!is_valid || !is_plain, "not caught:\n{case}");
             }
             if case.contains("\n=") {
                 let fixed = BASE.replacen(&part("-"), &part("="), 1);
@@ -133,7 +135,7 @@ fn the_schema_knows_the_keys_that_the_binary_knows() {
         let Some(finding) = unknown else { continue };
         let keys = finding.help.strip_prefix("known here: ").unwrap_or_else(|| panic!("{finding:?}"));
         let class = match (insertion.class.as_str(), finding.key.split('.').next()) {
-            ("rule", Some(rule)) => rule.to_owned(),
+            (class, Some(rule)) if class.split('.').next() == Some("rule") => class.replacen("rule", rule, 1),
             ("", _) => "root".to_owned(),
             (class, _) => class.to_owned(),
         };
@@ -158,21 +160,22 @@ fn the_schema_knows_the_keys_that_the_binary_knows() {
 
 /// The keys of a kind of table in the schema.
 fn properties(schema: &Value, class: &str) -> Option<BTreeSet<String>> {
-    let defs = &schema["$defs"];
-    let direct = || match class {
+    Some(table(schema, class)?["properties"].as_object()?.keys().cloned().collect())
+}
+
+fn table<'a>(schema: &'a Value, class: &str) -> Option<&'a Value> {
+    let direct = match class {
         "root" => Some(schema),
-        class => defs.get(class).or_else(|| schema["properties"].get(class)),
+        class => schema["$defs"].get(class).or_else(|| schema["properties"].get(class)),
     };
     // An inline table stands in the schema of the table around it, perhaps beside a plain value.
     let inline = || {
         let (around, key) = class.rsplit_once('.')?;
-        let around = defs.get(around).or_else(|| schema["properties"].get(around))?;
-        let property = around["properties"].get(key)?;
+        let property = table(schema, around)?["properties"].get(key)?;
         let either = property["anyOf"].as_array().into_iter().flatten();
         either.chain([property]).find(|one| one.get("properties").is_some())
     };
-    let table = direct().or_else(inline)?;
-    Some(table["properties"].as_object()?.keys().cloned().collect())
+    direct.or_else(inline)
 }
 
 #[test]

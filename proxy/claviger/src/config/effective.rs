@@ -316,12 +316,12 @@ impl Node {
 
 /// A value with the types of its parts.
 fn node(item: Item, key: Option<&'static Key>, keys: &'static Keys) -> Node {
-    let Some(key) = key else { return typed(item, &|_| None, None) };
+    let Some(key) = key else { return typed(item, &|_| None, None, keys) };
     match (key.shape(), &item.value) {
-        (Shape::Value(is), _) => typed(item, &|_| None, Some(is)),
-        (Shape::Map(is), Value::Table(_)) => typed(item, &|_| None, Some(is)),
-        (Shape::Map(_), _) => typed(item, &|_| None, key.or.as_deref()),
-        (Shape::Table(of), _) => typed(item, &|name| keys.table(of)?.get(name), key.or.as_deref()),
+        (Shape::Value(is), _) => typed(item, &|_| None, Some(is), keys),
+        (Shape::Map(is), Value::Table(_)) => typed(item, &|_| None, Some(is), keys),
+        (Shape::Map(_), _) => typed(item, &|_| None, key.or.as_deref(), keys),
+        (Shape::Table(of), _) => typed(item, &|name| keys.table(of)?.get(name), key.or.as_deref(), keys),
         (Shape::OneOf(_), Value::Array(_)) => match item.value {
             Value::Array(items) => Node::List(items.into_iter().map(|item| node(item, Some(key), keys)).collect()),
             _ => Node::List(Vec::new()),
@@ -329,24 +329,29 @@ fn node(item: Item, key: Option<&'static Key>, keys: &'static Keys) -> Node {
         (Shape::OneOf(of), Value::Table(table)) => {
             let kind = keys.kinds(of).find(|kind| table.has(kind));
             let known = kind.and_then(|kind| keys.table(&format!("{of}.{kind}")));
-            typed(item, &|name| known?.get(name), None)
+            typed(item, &|name| known?.get(name), None, keys)
         }
-        (Shape::OneOf(_), _) => typed(item, &|_| None, Some("text")),
-        (Shape::Named(_) | Shape::Tables(_), _) => typed(item, &|_| None, None),
+        (Shape::OneOf(_), _) => typed(item, &|_| None, Some("text"), keys),
+        (Shape::Named(_) | Shape::Tables(_), _) => typed(item, &|_| None, None, keys),
     }
 }
 
 /// `key_of` says what the keys of a table are; where it does not, all parts are of the type `is`.
-fn typed(item: Item, key_of: &dyn Fn(&str) -> Option<&'static Key>, is: Option<&'static str>) -> Node {
+fn typed(
+    item: Item,
+    key_of: &dyn Fn(&str) -> Option<&'static Key>,
+    is: Option<&'static str>,
+    keys: &'static Keys,
+) -> Node {
     match item.value {
-        Value::Array(items) => Node::List(items.into_iter().map(|item| typed(item, key_of, is)).collect()),
+        Value::Array(items) => Node::List(items.into_iter().map(|item| typed(item, key_of, is, keys)).collect()),
         Value::Table(table) => {
             let entries = table.into_entries().into_iter().map(|(name, item)| {
-                let is = match key_of(&name.value).map(Key::shape) {
-                    Some(Shape::Value(is) | Shape::Map(is)) => Some(is),
-                    _ => is,
+                let node = match key_of(&name.value) {
+                    Some(key) => node(item, Some(key), keys),
+                    None => typed(item, &|_| None, is, keys),
                 };
-                (name.value, typed(item, &|_| None, is))
+                (name.value, node)
             });
             Node::Table(entries.collect())
         }
