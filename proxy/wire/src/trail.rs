@@ -200,11 +200,9 @@ impl Trail {
     /// knows who shows it, or where it was to go.
     pub(crate) fn or_stolen(&mut self, refusal: Refusal, spotted: &[Spotted]) -> Refusal {
         match spotted.first() {
-            // A proof that has ended, or a place that is gone, is no theft: its owner has to hear of it.
-            Some(first) if matches!(refusal.code, RefusalCode::NoIdentity | RefusalCode::UnknownService) => {
-                self.stolen(first, None)
-            }
-            Some(_) | None => refusal,
+            Some(_) if is_owners_own(&refusal) => refusal,
+            Some(first) => self.stolen(first, None),
+            None => refusal,
         }
     }
 
@@ -473,6 +471,12 @@ impl Drop for Ending {
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A proof that has ended or cannot be judged now, or a listener that is gone, is no theft: the owner has to hear of it.
+fn is_owners_own(refusal: &Refusal) -> bool {
+    let of_time = matches!(refusal.reason, "identity_expired" | "identity_not_yet_valid" | "identity_unavailable");
+    of_time || refusal.code == RefusalCode::Misdirected
 }
 
 /// What the answer would have been, in the words of a record.

@@ -25,7 +25,8 @@ async fn shells_take_the_environment_and_end_the_session() {
             shell,
             &format!(
                 "set -e; made=$($C exec -c claviger.toml --print-env --detach); eval \"$made\"; {GET}/v1/x; {GET}/no; \
-                 cat $TMPDIR/claviger-exec-*/$CLAVIGER_EXEC_ID/log; $C exec --end $CLAVIGER_EXEC_ID; {GET}/v1/x || echo over"
+                 log=$(echo $TMPDIR/claviger-exec-*/$CLAVIGER_EXEC_ID/log); \
+                 timeout 60 sh -c \"until grep -q refused $log; do :; done\"; cat $log; $C exec --end $CLAVIGER_EXEC_ID; {GET}/v1/x || echo over"
             ),
         );
         let ran = stage.check(output);
