@@ -216,6 +216,9 @@ pub enum SourceError {
     /// What was minted has ended before it could be used.
     #[error("the value had expired when it arrived")]
     Ended,
+    /// What would be shown is made of a proof that has ended.
+    #[error("the workload's proof has ended, of which the client's own would be made")]
+    ProofEnded,
     /// The mint was given up, because the proxy is stopping or a part of it failed.
     #[error("the mint was given up")]
     Aborted,
@@ -255,6 +258,7 @@ impl SourceError {
             Self::Unsealed { .. } => "secret_unwritable",
             Self::Value(_) => "value_invalid",
             Self::Ended => "value_expired",
+            Self::ProofEnded => "proof_ended",
             Self::Aborted => "mint_aborted",
         }
     }
@@ -280,6 +284,7 @@ impl SourceError {
             | Self::Token(_)
             | Self::Value(_)
             | Self::Ended
+            | Self::ProofEnded
             | Self::Aborted => false,
         }
     }
@@ -304,6 +309,7 @@ impl SourceError {
             | Self::Token(_)
             | Self::Value(_)
             | Self::Ended
+            | Self::ProofEnded
             | Self::Aborted => None,
         }
     }

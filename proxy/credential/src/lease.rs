@@ -112,6 +112,12 @@ impl Lease {
         }
     }
 
+    /// Whether one of its values is this.
+    pub(crate) fn has_value(&self, value: &Secret) -> bool {
+        #[allow(clippy::disallowed_methods, reason = "two values that are both held are compared with each other")]
+        self.fields.iter().any(|(_, own)| own.expose() == value.expose())
+    }
+
     /// Whether both have the same value in each field: an issuer may give out a token again.
     fn is_same_value(&self, other: &Self) -> bool {
         let pairs = || self.fields.iter().zip(other.fields.iter());

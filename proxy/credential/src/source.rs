@@ -27,7 +27,7 @@ use crate::binding::BoundHost;
 use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::SourceError;
-use crate::lease::ONLY_FIELD;
+use crate::lease::{Lease, ONLY_FIELD};
 use crate::reference::SecretReference;
 use crate::store::Stores;
 
@@ -84,6 +84,8 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Mint<'a> {
     /// Given only for keys that are not shared, so that a shared value cannot depend on who asked first.
     pub(crate) ask: Option<Ask<'a>>,
+    /// What upstream refused shortly before, also under an earlier configuration: the same value is of no use.
+    pub(crate) refused: Option<&'a Lease>,
 }
 
 /// The values that are being replaced, with the same fields.

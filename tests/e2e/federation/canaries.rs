@@ -85,8 +85,11 @@ impl Stage {
             Some(body) => client.post(url).header("content-type", "application/json").body(body),
             None => client.get(url),
         };
-        request =
-            request.header("host", host).header("proxy-authorization", format!("Bearer {}", self.world.token(who)));
+        let token = match who.strip_prefix("expired ") {
+            Some(who) => self.world.issuer.token_with(who, json!({ "exp": 1_700_000_000 })),
+            None => self.world.token(who),
+        };
+        request = request.header("host", host).header("proxy-authorization", format!("Bearer {token}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -114,6 +117,9 @@ async fn a_stolen_placeholder_tells_on_the_thief() {
     let bearer = format!("Bearer {own}");
     // Where it belongs it is a placeholder as any other.
     assert_eq!(stage.ask("app", "api.test", "/v1/x", &[("authorization", &bearer)], None).await, (200, String::new()));
+    // A proof that has ended is no theft: its owner is told to show another.
+    let late = stage.ask("expired app", "api.test", "/v1/x", &[("authorization", &bearer)], None).await;
+    assert_eq!(late, (401, "invalid_identity".to_owned()));
     assert_eq!(stage.alerts(), [Value::Null; 0]);
     let stolen = (403, "placeholder_stolen".to_owned());
     // From another identity; on the way to another service, in a header, in the URL, in a body that is at hand.
@@ -128,7 +134,7 @@ async fn a_stolen_placeholder_tells_on_the_thief() {
         assert_eq!(stage.ask(who, "api.test", "/v1/x", &[("authorization", &bearer)], None).await, stolen);
     }
     assert_eq!((stage.origin.seen().len(), stage.notes.seen().len()), (1, 0), "nothing of it went out");
-    stage.proxy.records("finished", 7);
+    stage.proxy.records("finished", 8);
     let alerts = stage.alerts();
     let text = |one: &Value| one.as_str().unwrap_or("-").to_owned();
     let told: Vec<_> = alerts

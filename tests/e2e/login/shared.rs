@@ -1,10 +1,11 @@
 //! Several processes, one grant: one of them renews it, for all.
 
+use claviger_tests::Proxy;
+
 use crate::scene::Scene;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_processes_that_share_a_store_one_renews() {
-    let scene = Scene::new().await;
+/// Two processes with state folders of their own and one store, in which somebody's grant is.
+async fn two_processes(scene: &Scene) -> (Proxy, Proxy) {
     let shared = "\n[store.shared]\nkind = \"sealed\"\npath = \"shared\"\nkey_file = \"shared.key\"\n";
     scene.world.configure(&scene.configuration("other", shared, "shared"));
     let sealed = [
@@ -23,8 +24,14 @@ async fn of_two_processes_that_share_a_store_one_renews() {
     scene.world.configure(&scene.configuration("state", shared, "shared"));
     scene.log_in().await;
     let one = scene.world.start();
-    for round in 1..=3 {
-        let _ = round;
+    (one, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_that_share_a_store_one_renews() {
+    let scene = Scene::new().await;
+    let (one, other) = two_processes(&scene).await;
+    for _ in 0..3 {
         assert_eq!(scene.get(&one).await, 200);
         assert_eq!(scene.get(&other).await, 200);
     }
@@ -43,24 +50,7 @@ async fn of_two_processes_that_share_a_store_one_renews() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_many_renewals_no_token_is_sent_twice() {
     let scene = Scene::with_lives(3, 600).await;
-    let shared = "\n[store.shared]\nkind = \"sealed\"\npath = \"shared\"\nkey_file = \"shared.key\"\n";
-    scene.world.configure(&scene.configuration("other", shared, "shared"));
-    let sealed = [
-        "secret",
-        "--state-dir",
-        "other",
-        "set",
-        "client",
-        "--host",
-        &scene.gate.host(),
-        "--host",
-        &scene.server.host(),
-    ];
-    assert!(scene.world.run_with_input(&sealed, &scene.world.canary).status.success());
-    let other = scene.world.start();
-    scene.world.configure(&scene.configuration("state", shared, "shared"));
-    scene.log_in().await;
-    let one = scene.world.start();
+    let (one, other) = two_processes(&scene).await;
     let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
     while scene.renewals() < 4 {
         assert!(std::time::Instant::now() < deadline, "{}", scene.server.log());

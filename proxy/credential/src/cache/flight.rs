@@ -120,6 +120,7 @@ impl Keeper {
         let sender = flight.start();
         let landing = sender.subscribe();
         let (keeper, slot, caller) = (self.clone(), slot.clone(), caller.cloned());
+        let refused = flight.refused.clone();
         self.runtime.spawn(async move {
             let prolonged = match former {
                 Some(former) => keeper.prolong(&slot, &former).await,
@@ -130,7 +131,8 @@ impl Keeper {
                 None => {
                     // Before the read: what changes during it is noticed by the next look.
                     let revision = keeper.source.revision();
-                    let mint = Mint { ask: caller.as_ref().map(|caller| Ask { caller }) };
+                    let ask = caller.as_ref().map(|caller| Ask { caller });
+                    let mint = Mint { ask, refused: refused.as_deref() };
                     let minted = tokio::time::timeout(MINT_TIMEOUT, keeper.source.mint(mint)).await;
                     let minted = minted.unwrap_or(Err(SourceError::Aborted));
                     let leased = minted.and_then(|minted| keeper.make_lease(minted, caller.as_ref()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use claviger_contract::event::CredentialEventKind;
 
 use super::Keeper;
+use super::check;
 use super::flight::refresh_at_ms;
 use super::slot::{Held, Slot};
 use crate::error::{CredentialError, SourceError};
@@ -40,6 +41,9 @@ impl Keeper {
         asked_at_ms: i64,
         expires_at_ms: i64,
     ) -> Option<Result<Arc<Lease>, CredentialError>> {
+        // The issuer's word is about its lease: a value that says itself when it ends says so still.
+        let own_end_ms = check::own_end_ms(&former.lease.fields);
+        let expires_at_ms = own_end_ms.map_or(expires_at_ms, |own| own.min(expires_at_ms));
         let ends_at_ms = self.ends_at_ms(asked_at_ms, Some(expires_at_ms), former.lease.proof_ends_at_ms);
         // Close to the longest life that the issuer grants, each renewal adds less than the one before.
         let is_worth_it = ends_at_ms.saturating_sub(asked_at_ms) > former.life_ms / 2;

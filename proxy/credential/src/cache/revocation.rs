@@ -68,7 +68,7 @@ impl Revocation {
     /// Ends the value although requests may be under way with it.
     pub(crate) fn at_once(&self, why: &Arc<str>) {
         self.because(why);
-        self.begin();
+        self.begin(true);
     }
 
     /// The value is somebody else's now, who ends it.
@@ -76,7 +76,7 @@ impl Revocation {
         self.begun.store(true, Ordering::Release);
     }
 
-    fn begin(&self) {
+    fn begin(&self, urgent: bool) {
         if self.begun.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -86,13 +86,13 @@ impl Revocation {
             return;
         }
         let why = self.why.get().cloned().unwrap_or_else(|| "nobody uses it any more".into());
-        self.all.clone().start(self.issued.clone(), about, why);
+        self.all.clone().start(self.issued.clone(), about, why, urgent);
     }
 }
 
 impl Drop for Revocation {
     fn drop(&mut self) {
-        self.begin();
+        self.begin(false);
     }
 }
 
@@ -108,11 +108,19 @@ pub(crate) struct Revocations {
     events: Arc<dyn EventSink>,
     runtime: tokio::runtime::Handle,
     slots: Semaphore,
+    /// For those that an operator asked for: they do not queue behind what some issuer does not answer.
+    urgent: Semaphore,
     pending: Mutex<HashMap<u64, About>>,
     /// How many are pending.
     count: watch::Sender<usize>,
     /// The process stops: nothing is waited for any more.
     closing: watch::Sender<bool>,
+}
+
+async fn attempt_one(issued: &dyn Issued, slots: &Semaphore) -> Result<(), SourceError> {
+    // Never closed.
+    let _slot = slots.acquire().await;
+    tokio::time::timeout(ATTEMPT_TIMEOUT, issued.revoke()).await.unwrap_or(Err(SourceError::Aborted))
 }
 
 impl Revocations {
@@ -122,6 +130,7 @@ impl Revocations {
             events,
             runtime,
             slots: Semaphore::new(AT_ONCE_MAX),
+            urgent: Semaphore::new(AT_ONCE_MAX),
             pending: Mutex::default(),
             count: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -140,7 +149,7 @@ impl Revocations {
         Arc::new(Revocation { issued, about, why: OnceLock::new(), begun: AtomicBool::new(false), all: self.clone() })
     }
 
-    fn start(self: Arc<Self>, issued: Arc<dyn Issued>, about: About, why: Arc<str>) {
+    fn start(self: Arc<Self>, issued: Arc<dyn Issued>, about: About, why: Arc<str>, urgent: bool) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         self.pending().insert(number, about.clone());
@@ -148,18 +157,20 @@ impl Revocations {
         let place = Place { all: self.clone(), number };
         let runtime = self.runtime.clone();
         runtime.spawn(async move {
-            self.run(&*issued, &about, &why).await;
+            let slots = if urgent { &self.urgent } else { &self.slots };
+            self.run(&*issued, &about, &why, slots).await;
             drop(place);
         });
     }
 
-    async fn run(&self, issued: &dyn Issued, about: &About, why: &Arc<str>) {
+    async fn run(&self, issued: &dyn Issued, about: &About, why: &Arc<str>, slots: &Semaphore) {
         let mut closing = self.closing.subscribe();
         for attempt in 1..=ATTEMPTS_MAX {
             let last = attempt == ATTEMPTS_MAX || *closing.borrow_and_update();
-            let Err(cause) = self.attempt(issued).await else {
+            let Err(cause) = attempt_one(issued, slots).await else {
                 return self.emit(CredentialEventKind::Revoked, about, why.clone());
             };
+            let last = last || matches!(cause, SourceError::ProofEnded);
             let wait_ms = back_off_ms(attempt, &cause);
             let ends = about.expires_at_ms.is_some_and(|end| self.clock.now_ms().saturating_add(wait_ms) >= end);
             let then = match (last, ends) {
@@ -175,12 +186,6 @@ impl Revocations {
             // Whoever stops the process wants one more attempt, and now.
             let _ = tokio::time::timeout(wait, closing.wait_for(|closing| *closing)).await;
         }
-    }
-
-    async fn attempt(&self, issued: &dyn Issued) -> Result<(), SourceError> {
-        // Never closed.
-        let _slot = self.slots.acquire().await;
-        tokio::time::timeout(ATTEMPT_TIMEOUT, issued.revoke()).await.unwrap_or(Err(SourceError::Aborted))
     }
 
     /// Waits until all values that were given up are ended, for so long at most; nothing is tried a second time from

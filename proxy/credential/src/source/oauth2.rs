@@ -50,6 +50,8 @@ impl AccessToken {
     fn of(client: &Arc<Client>, value: &Secret, ask: Option<Ask<'_>>) -> Arc<dyn Issued> {
         #[allow(clippy::disallowed_methods, reason = "what is revoked is kept beside the lease, and wiped as it is")]
         let value = Secret::new(value.expose().to_vec());
+        // A proof that nothing is made of is not kept.
+        let ask = ask.filter(|_| client.auth.needs() != Needs::Nothing);
         Arc::new(Self { client: client.clone(), value, caller: ask.map(|ask| ask.caller.clone()) })
     }
 }
@@ -63,6 +65,11 @@ impl fmt::Debug for AccessToken {
 #[async_trait]
 impl Issued for AccessToken {
     async fn revoke(&self) -> Result<(), SourceError> {
+        let ends = self.caller.as_ref().and_then(|caller| caller.proof.expires_at);
+        if ends.is_some_and(|ends| ends <= self.client.clock.now()) {
+            // Nothing is shown in the name of somebody whose proof has ended.
+            return Err(SourceError::ProofEnded);
+        }
         let ask = self.caller.as_ref().map(|caller| Ask { caller });
         self.client.revoke(&self.value, "access_token", ask).await
     }

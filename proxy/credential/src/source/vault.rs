@@ -75,10 +75,12 @@ impl Source for VaultSource {
         self.vault.secrets()
     }
 
-    /// What an engine makes is stored nowhere; what a KV engine answers is, and so may be what Claviger logs in with.
+    /// What an engine makes is stored nowhere; what a KV engine answers is, and so may be what Claviger logs in with. Which
+    /// engine it is, the path tells only where engines that make things have a word of their own in it.
     fn secretless(&self) -> Secretless {
-        let is_stored = self.fields.iter().any(|(_, member)| member.starts_with("data."));
-        if is_stored || self.vault.holds_secret() { Secretless::ProxyHeld } else { Secretless::EndToEnd }
+        const MAKES: [&str; 7] = ["creds", "creds-once", "issue", "sign", "sign-intermediate", "sts", "token"];
+        let is_made = self.path.split('/').skip(1).any(|word| MAKES.contains(&word));
+        if is_made && !self.vault.holds_secret() { Secretless::EndToEnd } else { Secretless::ProxyHeld }
     }
 }
 

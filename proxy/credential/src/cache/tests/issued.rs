@@ -155,6 +155,28 @@ async fn what_upstream_refused_and_its_issuer_gives_out_again_is_not_ended() {
     assert_eq!(registrar.ended().len(), 1);
 }
 
+/// Revocations that nobody answers take all the places that there are; an operator's have places of their own.
+#[tokio::test]
+async fn suspension_does_not_queue_behind_an_issuer_that_hangs() {
+    let (bench, registrar) = bench(true);
+    let turns = async || {
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    for number in 0..20 {
+        settle(bench.keeper.lease(&caller_named(&format!("c{number}"), None), true)).await.1.unwrap();
+    }
+    registrar.hangs.store(true, Ordering::SeqCst);
+    bench.keeper.cache.keyed.clear();
+    turns().await;
+    registrar.hangs.store(false, Ordering::SeqCst);
+    settle(bench.keeper.lease(&caller_named("last", None), true)).await.1.unwrap();
+    bench.keeper.drop_leases(&"suspended".into());
+    turns().await;
+    assert_eq!(registrar.ended(), [21]);
+}
+
 #[tokio::test]
 async fn what_ends_by_itself_is_left_alone() {
     let (bench, registrar) = bench(false);

@@ -21,6 +21,8 @@ const FRESH_MS: i64 = 3_600_000;
 const USABLE_MS: i64 = 86_400_000;
 /// How long a failure is the answer to everybody, in milliseconds: each caller's mint would wait for its own otherwise.
 const FAILED_MS: i64 = 2_000;
+/// While what was fetched before can be used, an issuer that hangs holds nobody up again so soon.
+const FAILED_BUT_USABLE_MS: i64 = 60_000;
 
 /// The metadata of one issuer.
 #[derive(Debug)]
@@ -144,7 +146,7 @@ impl Discovery {
         }
         let usable = kept.metadata.as_ref().filter(|(at, _)| younger(*at, USABLE_MS)).map(|(_, kept)| kept.clone());
         if let Some((at, cause)) = &kept.failed
-            && younger(*at, FAILED_MS)
+            && younger(*at, if usable.is_some() { FAILED_BUT_USABLE_MS } else { FAILED_MS })
         {
             return usable.ok_or_else(|| SourceError::Discovery(cause.clone()));
         }

@@ -82,7 +82,7 @@ async fn a_value_ends_when_it_says_and_no_later_than_what_it_hangs_on() {
     let check = async |ttl: u64, answer: Answer, keys: &str, seconds: Option<i64>| {
         let world = world();
         world.issuer.will([logged_in("s.1", ttl), answer]);
-        let minted = source(&world, APPROLE, keys).mint(Mint { ask: None }).await.unwrap();
+        let minted = source(&world, APPROLE, keys).mint(Mint { ask: None, refused: None }).await.unwrap();
         let expected = seconds.map(|seconds| START_MS + seconds * 1_000);
         assert_eq!(minted.expires_at_ms, expected, "{keys}");
     };
@@ -112,7 +112,7 @@ async fn what_is_asked_of_an_engine_is_a_query_or_a_body() {
         let world = world();
         world.issuer.will([logged_in("s.1", 0), Answer::json(200, r#"{"data":{"a":"a-value"}}"#)]);
         let keys = format!("fields = \"a\"\npath = \"e/x\"\n{keys}");
-        source(&world, APPROLE, &keys).mint(Mint { ask: None }).await.unwrap();
+        source(&world, APPROLE, &keys).mint(Mint { ask: None, refused: None }).await.unwrap();
         let seen = world.issuer.seen.lock().unwrap()[1].clone();
         assert_eq!((seen.url.as_str(), seen.body.as_str()), (&*format!("https://vault.test:8200/v1/{url}"), body));
         assert_eq!(seen.headers.contains_key("content-type"), !body.is_empty());
@@ -128,7 +128,7 @@ async fn what_is_asked_of_an_engine_is_a_query_or_a_body() {
 async fn a_lease_is_renewed_until_it_fades_and_then_revoked() {
     let world = world();
     world.issuer.will([logged_in("s.1", 0), made(1, 600, true)]);
-    let minted = source(&world, APPROLE, DATABASE).mint(Mint { ask: None }).await.unwrap();
+    let minted = source(&world, APPROLE, DATABASE).mint(Mint { ask: None, refused: None }).await.unwrap();
     let issued = minted.issued.unwrap();
     calls(&world);
     let check = async |answers: Vec<Answer>, expected: Result<Option<i64>, &str>| {
@@ -162,7 +162,7 @@ async fn a_lease_is_renewed_until_it_fades_and_then_revoked() {
 async fn a_lease_that_cannot_be_renewed_is_not() {
     let world = world();
     world.issuer.will([logged_in("s.1", 0), made(1, 600, false)]);
-    let minted = source(&world, APPROLE, DATABASE).mint(Mint { ask: None }).await.unwrap();
+    let minted = source(&world, APPROLE, DATABASE).mint(Mint { ask: None, refused: None }).await.unwrap();
     calls(&world);
     assert!(minted.issued.unwrap().renew().await.unwrap().is_none());
     assert!(calls(&world).is_empty());
@@ -173,7 +173,7 @@ async fn a_lease_ends_with_the_token_that_it_was_had_with() {
     let world = world();
     world.issuer.will([logged_in("s.1", 300), made(1, 3_600, true)]);
     let source = source(&world, APPROLE, DATABASE);
-    let issued = source.mint(Mint { ask: None }).await.unwrap().issued.unwrap();
+    let issued = source.mint(Mint { ask: None, refused: None }).await.unwrap().issued.unwrap();
     calls(&world);
     // Its token is prolonged on the way, and so is what hangs on it.
     world.clock.advance_ms(100_000);
@@ -193,7 +193,7 @@ async fn what_cannot_be_used_is_taken_back() {
     let world = world();
     world.issuer.will([logged_in("s.1", 0), made(1, 600, true), Answer::json(204, "")]);
     let keys = "path = \"database/creds/app\"\nfields = \"token\"";
-    let error = source(&world, APPROLE, keys).mint(Mint { ask: None }).await.unwrap_err();
+    let error = source(&world, APPROLE, keys).mint(Mint { ask: None, refused: None }).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the answer of `https://vault.test:8200/v1/database/creds/app` cannot be used: a member that `fields` names is not in it"
@@ -215,7 +215,7 @@ async fn a_caller_has_a_login_of_its_own_which_ends_with_its_value() {
     };
     assert!(key("a") == key("again") && key("a") != key("b"));
     world.issuer.will([logged_in("s.a", 600), made(1, 600, true)]);
-    let minted = source.mint(Mint { ask: Some(Ask { caller: &a }) }).await.unwrap();
+    let minted = source.mint(Mint { ask: Some(Ask { caller: &a }), refused: None }).await.unwrap();
     assert_eq!(*tokens.0.lock().unwrap(), ["for spiffe://acme.internal/a to https://vault.test:8200"]);
     assert_eq!(calls(&world)[1..], ["database/creds/app s.a"]);
     let issued = minted.issued.unwrap();
@@ -236,7 +236,7 @@ async fn a_callers_login_without_a_lease_ends_at_once() {
         let source = source(&world, ISSUER, keys);
         world.issuer.will([logged_in("s.a", 600), answer, Answer::json(204, "")]);
         let caller = caller_named("a", None);
-        let minted = source.mint(Mint { ask: Some(Ask { caller: &caller }) }).await;
+        let minted = source.mint(Mint { ask: Some(Ask { caller: &caller }), refused: None }).await;
         assert_eq!(minted.is_ok(), works);
         assert_eq!(calls(&world)[1..], ["kv/data/app s.a", "auth/token/revoke-self s.a"]);
     };
@@ -255,6 +255,10 @@ async fn it_is_told_whether_a_stored_secret_is_behind_it() {
     check(APPROLE, DATABASE, Secretless::ProxyHeld);
     check("auth = { cert = { certificate = \"c\", key = \"k\" } }", DATABASE, Secretless::ProxyHeld);
     check(ISSUER, "path = \"kv/data/app\"\nfields = \"data.key\"", Secretless::ProxyHeld);
+    // The first version answers as an engine that makes things does.
+    check(ISSUER, "path = \"kv/app\"\nfields = \"key\"", Secretless::ProxyHeld);
+    check(ISSUER, "path = \"creds/app\"\nfields = \"key\"", Secretless::ProxyHeld);
+    check(ISSUER, "path = \"pki/issue/web\"\nfields = \"certificate\"", Secretless::EndToEnd);
 }
 
 #[tokio::test]

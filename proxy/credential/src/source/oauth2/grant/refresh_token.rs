@@ -168,28 +168,30 @@ impl RefreshToken {
 
     /// What is sealed while it lasts, else what a renewal yields, else what is sealed to its very end.
     async fn obtain_any(&self, call: &Call<'_>, file: &mut u64) -> Result<Obtained, SourceError> {
-        if let Some(kept) = self.kept(&self.read(call, file)?, &call.asked, false) {
+        if let Some(kept) = self.kept(&self.read(call, file)?, call, false) {
             return Ok(kept);
         }
         let renewed = self.renew(call, file).await;
         match renewed {
             Err(error) if !error.is_removal() => {
-                let kept = self.read(call, file).ok().and_then(|grant| self.kept(&grant, &call.asked, true));
+                let kept = self.read(call, file).ok().and_then(|grant| self.kept(&grant, call, true));
                 kept.ok_or(error)
             }
             renewed => renewed,
         }
     }
 
-    /// The access token that is sealed, unless it was handed out already. With a quarter of its life left it is as good as
+    /// The access token that is sealed, unless it was handed out already, or refused. With a quarter of its life left it is as good as
     /// a new one; `to_its_end`: as long as it lasts.
-    fn kept(&self, grant: &sealed::Grant, asked: &str, to_its_end: bool) -> Option<Obtained> {
-        let access = grant.access.as_ref().filter(|access| access.asked == asked)?;
+    fn kept(&self, grant: &sealed::Grant, call: &Call<'_>, to_its_end: bool) -> Option<Obtained> {
+        let access = grant.access.as_ref().filter(|access| access.asked == call.asked)?;
+        // A reload forgets what this source has handed out, and not what upstream said to it.
+        let is_refused = call.mint.refused.is_some_and(|lease| lease.has_value(&access.token));
         let left = access.expires_ms.saturating_sub(self.clock.now_ms());
         let life = access.expires_ms.saturating_sub(access.obtained_ms);
         let is_good = left > 0 && (to_its_end || left.saturating_mul(4) >= life);
         let is_new = self.seen().served.as_ref() != Some(&access.id);
-        (is_good && is_new).then(|| (token(access), access.id.clone()))
+        (is_good && is_new && !is_refused).then(|| (token(access), access.id.clone()))
     }
 
     fn read(&self, call: &Call<'_>, file: &mut u64) -> Result<sealed::Grant, SourceError> {
@@ -225,7 +227,7 @@ impl RefreshToken {
             let lock = self.lock().await?;
             let grant = self.read(call, file)?;
             // Somebody else may have renewed it meanwhile.
-            if let Some(kept) = self.kept(&grant, &call.asked, false) {
+            if let Some(kept) = self.kept(&grant, call, false) {
                 return Ok(kept);
             }
             let recently = |refused: i64| self.clock.now().saturating_sub(refused) < REFUSED_FOR;

@@ -20,13 +20,17 @@ fn load(world: &World) -> Credentials {
 }
 
 fn take(world: &World, more: &str) -> Credentials {
+    take_after(world, more, None)
+}
+
+fn take_after(world: &World, more: &str, previous: Option<&Credentials>) -> Credentials {
     let text = format!(
         "[credential.crm]\nkind = \"oauth2\"\ngrant = \"refresh_token\"\ntoken_url = \"https://login.crm.test/token\"\n\
          client_id = \"app\"\nauth = \"none\"\nrefresh_token = \"secret://sealed/crm\"\nscope = [\"read\"]\n\
          audience = \"https://api.crm.test\"\nhosts = [\"api.crm.test\"]\n{more}"
     );
     let (mut out, mut root) = (Diagnostics::default(), world.document(&text));
-    let credentials = Credentials::take(&mut root, Vec::new(), &world.env(), None, &mut out);
+    let credentials = Credentials::take(&mut root, Vec::new(), &world.env(), previous, &mut out);
     root.finish(&mut out);
     assert!(!out.has_errors(), "{out:?}");
     credentials
@@ -132,6 +136,18 @@ async fn what_upstream_refused_is_renewed() {
     let lease = mint(&credentials).await.unwrap();
     credentials.invalidate(&lease);
     assert_eq!(value(&mint(&credentials).await.unwrap()), "a2");
+}
+
+/// Also if the configuration was read anew in between, by which the source is another one.
+#[tokio::test]
+async fn what_upstream_refused_is_renewed_after_a_reload() {
+    let world = World::new();
+    let credentials = load(&world);
+    world.issuer.will([renewed("a1", Some("canary-r1"), 100), renewed("a2", Some("canary-r2"), 100)]);
+    let lease = mint(&credentials).await.unwrap();
+    let reloaded = take_after(&world, "", Some(&credentials));
+    reloaded.invalidate(&lease);
+    assert_eq!(value(&mint(&reloaded).await.unwrap()), "a2");
 }
 
 #[tokio::test]
