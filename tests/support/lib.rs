@@ -10,4 +10,4 @@ pub mod svid;
 
 pub use binary::binary;
 pub use origin::Origin;
-pub use proxy::{PATIENCE, Proxy, World};
+pub use proxy::{CI, GATEWAY, PATIENCE, Proxy, World};

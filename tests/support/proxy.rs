@@ -37,6 +37,26 @@ impl Default for World {
     }
 }
 
+/// How a configuration of the tests begins: with a gateway that asks for tokens of the [`World`]'s issuer ([`CI`]).
+pub const GATEWAY: &str = r#"version = 1
+trust_domain = "acme.test"
+state_dir = "state"
+
+[listener.gateway]
+mode = "gateway"
+bind = "127.0.0.1:0"
+authenticate = ["ci"]
+"#;
+
+/// The attestor of the [`World`]'s issuer, as the last line of which more of its keys may follow.
+pub const CI: &str = r#"[attestor.ci]
+kind = "jwt"
+issuer = "https://ci.test"
+audience = "claviger"
+jwks = "jwks.json"
+identity = "spiffe://acme.test/ci/{sub}"
+"#;
+
 impl World {
     /// A new folder.
     pub fn new() -> Self {
@@ -64,27 +84,13 @@ impl World {
     /// `api` at `api.test`, one rule for the workload `app`. `more` is appended.
     pub fn usual(&self, port: u16, more: &str) -> String {
         format!(
-            r#"version = 1
-trust_domain = "acme.test"
-state_dir = "state"
-
-[listener.gateway]
-mode = "gateway"
-bind = "127.0.0.1:0"
-authenticate = ["ci"]
-
+            r#"{GATEWAY}
 [listener.forward]
 mode = "forward"
 bind = "127.0.0.1:0"
 authenticate = ["ci"]
 
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-
+{CI}
 [workload.app]
 spiffe = "spiffe://acme.test/ci/app"
 

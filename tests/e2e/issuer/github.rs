@@ -1,6 +1,6 @@
 //! `kind = "github-app"` against a double of GitHub's API.
 
-use claviger_tests::{Proxy, World};
+use claviger_tests::{CI, GATEWAY, Proxy, World};
 use serde_json::{Value, json};
 
 use crate::github_double::{CLIENT_ID, GitHub, Trouble};
@@ -9,22 +9,8 @@ use crate::scene::get;
 fn configure(world: &World, github: &GitHub, app: &str, rules: &str) {
     let port = github.port();
     world.configure(&format!(
-        r#"version = 1
-trust_domain = "acme.test"
-state_dir = "state"
-
-[listener.gateway]
-mode = "gateway"
-bind = "127.0.0.1:0"
-authenticate = ["ci"]
-
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-
+        r#"{GATEWAY}
+{CI}
 [workload.app]
 spiffe = "spiffe://acme.test/ci/app"
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claviger_tests::{Proxy, World};
+use claviger_tests::{CI, Proxy, World};
 use serde_json::Value;
 
 /// A configuration: an issuer with these keys, a service `api` at this port with tokens of kind `jwt`, and what follows.
@@ -25,13 +25,7 @@ mode = "gateway"
 bind = "127.0.0.1:0"
 authenticate = ["ci"]
 
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-attributes = {{ "ci.team" = "team" }}
+{CI}attributes = {{ "ci.team" = "team" }}
 
 [workload.app]
 spiffe = "spiffe://acme.test/ci/**"

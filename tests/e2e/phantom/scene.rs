@@ -1,7 +1,7 @@
 //! A Claviger that answers logins, in front of an API that wants the canary.
 
 use claviger_tests::origin::Origin;
-use claviger_tests::{Proxy, World};
+use claviger_tests::{CI, GATEWAY, Proxy, World};
 use reqwest::Response;
 use serde_json::Value;
 
@@ -60,15 +60,7 @@ impl Scene {
 
 pub(crate) fn configure(world: &World, services: &str) {
     world.configure(&format!(
-        r#"version = 1
-trust_domain = "acme.test"
-state_dir = "state"
-
-[listener.gateway]
-mode = "gateway"
-bind = "127.0.0.1:0"
-authenticate = ["ci"]
-
+        r#"{GATEWAY}
 [listener.other]
 mode = "gateway"
 bind = "127.0.0.1:0"
@@ -79,13 +71,7 @@ mode = "forward"
 bind = "127.0.0.1:0"
 authenticate = ["ci"]
 
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-
+{CI}
 [workload.app]
 spiffe = "spiffe://acme.test/ci/app"
 

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use claviger_tests::peers::Installed;
-use claviger_tests::{PATIENCE, Proxy, World, canary};
+use claviger_tests::{CI, PATIENCE, Proxy, World, canary};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -177,13 +177,7 @@ mode = "forward"
 bind = "127.0.0.1:0"
 authenticate = ["ci"]
 
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-
+{CI}
 [workload.app]
 spiffe = "spiffe://acme.test/ci/app"
 

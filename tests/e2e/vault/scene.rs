@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, full, handler};
 use claviger_tests::peers::OpenBao;
-use claviger_tests::{Origin, PATIENCE, Proxy, World};
+use claviger_tests::{CI, GATEWAY, Origin, PATIENCE, Proxy, World};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -70,22 +70,8 @@ impl Scene {
     /// A gateway with the service `api`, whose credential is `app`; `more` has that and its store.
     pub(crate) fn configure(&self, inject: &str, more: &str) {
         self.world.configure(&format!(
-            r#"version = 1
-trust_domain = "acme.test"
-state_dir = "state"
-
-[listener.gateway]
-mode = "gateway"
-bind = "127.0.0.1:0"
-authenticate = ["ci"]
-
-[attestor.ci]
-kind = "jwt"
-issuer = "https://ci.test"
-audience = "claviger"
-jwks = "jwks.json"
-identity = "spiffe://acme.test/ci/{{sub}}"
-
+            r#"{GATEWAY}
+{CI}
 [workload.app]
 spiffe = ["spiffe://acme.test/ci/app", "spiffe://acme.test/ci/other"]
 
