@@ -2,7 +2,7 @@
 
 mod caller;
 mod claims;
-mod client_certificate;
+pub(crate) mod client_certificate;
 #[cfg(test)]
 mod endpoint;
 mod federation;
@@ -33,7 +33,7 @@ use crate::store::Stores;
 
 pub use oauth2::login::{Asked, DeviceCode, Granted, Login, LoginError, Polled};
 pub use oauth2::renewal::{InProcess, Outcome, Renewal, Renewer};
-pub(crate) use static_value::take_shorthand;
+pub(crate) use static_value::{take_shorthand, warn};
 
 /// What a source yields.
 #[derive(Debug)]

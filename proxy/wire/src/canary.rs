@@ -21,7 +21,7 @@ use bytes::Bytes;
 use claviger_contract::Secret;
 use claviger_contract::event::Alert;
 use claviger_policy::{Policy, Principal};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::request::Parts;
 
 pub use self::shape::in_shape_of;
@@ -179,10 +179,21 @@ impl Canaries {
     /// Looks through a head. Those that are found are put back into the plain placeholder that they stand for: rules,
     /// injections and upstream know that one only.
     pub(crate) fn spot(&self, head: &mut Parts) -> Vec<Spotted> {
-        let mut all = Vec::new();
+        let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let mut all = head.uri.host().or(named).map_or_else(Vec::new, |host| self.spot_in_host(host));
         self.in_url(head, &mut all);
         if head.headers.values().any(may_hold) {
             self.in_headers(head, &mut all);
+        }
+        all
+    }
+
+    /// In the name of a host: whoever serves the name is told by it, also where nothing is sent there.
+    pub(crate) fn spot_in_host(&self, host: &str) -> Vec<Spotted> {
+        let mut all = Vec::new();
+        // Names are letters of either case to whoever is asked for them.
+        if host.len() >= CANARY {
+            self.plain(host.to_ascii_lowercase().as_bytes(), "the name of the host", &mut all);
         }
         all
     }
@@ -201,9 +212,9 @@ impl Canaries {
     }
 
     fn in_headers(&self, head: &mut Parts, all: &mut Vec<Spotted>) {
-        for (name, value) in
-            head.headers.iter_mut().filter(|(name, value)| **name != PROXY_AUTHORIZATION && may_hold(value))
-        {
+        // A host is looked at by itself, and stays as it is; the proof is the proxy's own.
+        let may = |name: &HeaderName| *name != PROXY_AUTHORIZATION && *name != HOST;
+        for (name, value) in head.headers.iter_mut().filter(|(name, value)| may(name) && may_hold(value)) {
             let place = || format!("the header `{name}`");
             if let Some(basic) = basic(name, value) {
                 self.plain(&basic, &place(), all);
@@ -326,7 +337,7 @@ fn is_basic(value: &[u8]) -> bool {
 }
 
 /// User and password of a Basic header (RFC 7617).
-fn basic(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
+pub(crate) fn basic(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
     let value = value.as_bytes();
     if *name != AUTHORIZATION || !is_basic(value) {
         return None;

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::body::{AnswerBody, Sent};
+use crate::canary::Canaries;
 use crate::connection::{Connection, Inside, drained, serve};
 use crate::generation::Generation;
 use crate::head;
@@ -54,13 +55,16 @@ async fn open(
     trail.recordable()?;
     let authority = head::connect_authority(head)?;
     trail.host(&authority);
+    let in_name = |canaries: &Canaries| canaries.spot_in_host(authority.host.as_str());
+    let shown = generation.canaries.as_ref().map_or_else(Vec::new, in_name);
     let settings = &connection.listener_in(generation)?.settings;
     let known = generation.policy.knows(&authority);
     // Proof inside is only for hosts that are intercepted; a tunnel has no inside.
     let attested = if known && settings.authenticate_at == AuthenticateAt::Request {
         None
     } else {
-        Some(connection.attest(generation, head, std::iter::empty()).await?.0)
+        let attested = connection.attest(generation, head, std::iter::empty()).await;
+        Some(attested.map_err(|refusal| trail.or_stolen(refusal, &shown))?.0)
     };
     if let Some(attested) = &attested {
         trail.attested(attested, &generation.policy);
@@ -77,6 +81,10 @@ async fn open(
             Box::pin(intercept(connection, generation.clone(), authority, token, upgrade));
         tokio::task::spawn_local(inside);
         return Ok(established());
+    }
+    // What is inside is looked at there. Here nobody but the name's owner would see it.
+    if let Some(stolen) = shown.first() {
+        return Err(trail.stolen(stolen, None));
     }
     match (settings.unmatched, attested) {
         (Unmatched::Tunnel, Some(attested)) => {

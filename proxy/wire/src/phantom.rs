@@ -8,6 +8,7 @@
 //! A handle adds nothing to what its owner may do, and is of no use to anybody else: policy judges each request by the
 //! workload's own proof, as ever. It is there for the client's sake, and to notice when it turns up elsewhere.
 
+mod found;
 mod handle;
 mod oauth2;
 mod rate;
@@ -20,9 +21,10 @@ use claviger_contract::event::RequestId;
 use claviger_policy::{Grant, SpiffeId, Target};
 use http::header::{CONTENT_TYPE, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
+use self::found::{InHeader, found_in, in_headers};
 use self::handle::{Handle, Name, Owner, PREFIX};
 pub use self::handle::{HandleKey, HandleKeyError};
 use self::rate::Rate;
@@ -205,8 +207,9 @@ impl Asked<'_> {
             let detail = "a token in the URL, as `access_token`, comes to stand in logs (RFC 6750 §2.3)";
             return Err(Refusal::because(RefusalCode::LoginRefused, "invalid_request", detail));
         }
-        if let Some(found) = found_in(target.path_and_query().as_bytes()).next() {
-            self.login.verify(found, caller, "the URL")?;
+        let mut in_url = found_in(target.path_and_query().as_bytes()).peekable();
+        if in_url.peek().is_some() {
+            in_url.try_for_each(|found| self.login.verify(found, caller, "the URL").map(drop))?;
             let detail = "a handle in the URL comes to stand in logs";
             return Err(Refusal::because(RefusalCode::LoginRefused, "invalid_request", detail));
         }
@@ -215,23 +218,18 @@ impl Asked<'_> {
         for found in slots.iter().filter(|token| token.starts_with(PREFIX.as_bytes())) {
             self.take(found, caller, "the place of the credential")?;
         }
-        let mut emptied: Vec<HeaderName> = Vec::new();
-        let holding = head.headers.iter().map(|(name, value)| (name, found_in(value.as_bytes()).collect::<Vec<_>>()));
-        let holding: Vec<_> = holding
-            .filter(|(_, found)| !found.is_empty())
-            .map(|(name, found)| (name.clone(), found.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()))
-            .collect();
-        for (name, found) in holding {
-            for text in found {
-                self.take(&text, caller, &format!("the header `{name}`"))?;
+        for InHeader { name, texts, is_encoded } in in_headers(&head.headers) {
+            for text in &texts {
+                self.take(text, caller, &format!("the header `{name}`"))?;
             }
-            // A slot among cookies is emptied by itself, and the other cookies stay.
-            if name != COOKIE {
-                emptied.push(name);
+            // These slots are emptied by themselves: other cookies stay, and so does the user that a password is for.
+            let is_password = is_encoded && texts.iter().all(|text| slots.contains(text));
+            if name != COOKIE && !is_password {
+                head.headers.remove(name);
             }
         }
-        for name in emptied {
-            head.headers.remove(name);
+        if let LoginProtocol::Vault = self.login.settings.protocol {
+            vault::strip_inline_logins(&mut head.headers);
         }
         Ok(())
     }
@@ -241,10 +239,8 @@ impl Asked<'_> {
         if refusal.code != RefusalCode::NoIdentity {
             return refusal;
         }
-        let mut values = head.headers.iter().flat_map(|(name, value)| {
-            found_in(value.as_bytes()).filter_map(move |found| Some((name, self.login.key.open(found)?)))
-        });
-        match values.next() {
+        let opens = |found: &InHeader| found.texts.iter().find_map(|text| self.login.key.open(text));
+        match in_headers(&head.headers).iter().find_map(|found| Some((&found.name, opens(found)?))) {
             Some((name, handle)) => {
                 refusal.stolen(&handle.owner.to_string(), &service.name, &format!("the header `{name}`"))
             }
@@ -409,16 +405,6 @@ impl Asked<'_> {
         };
         Ok(Answer { status, body, detail })
     }
-}
-
-/// Every handle, or what looks like one, that stands in a text.
-fn found_in(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    memchr::memmem::find_iter(text, PREFIX).map(move |at| {
-        let rest = text.get(at..).unwrap_or_default();
-        let length = rest.iter().take_while(is_part).count();
-        rest.get(..length).unwrap_or_default()
-    })
 }
 
 #[cfg(test)]

@@ -9,26 +9,25 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::parse_x509_certificate;
 
-use super::SourceEnv;
 use super::private_key::PrivateKey;
 use crate::digest::Digester;
 use crate::error::SourceError;
 use crate::reference::SecretReference;
-use crate::store::{SecretHandle, Stored};
+use crate::store::{SecretHandle, Stored, Stores};
 
 /// Where the two are read.
 #[derive(Clone, Debug)]
-pub(super) struct CertificateSource {
-    pub(super) certificate: SecretHandle,
-    pub(super) key: SecretHandle,
+pub(crate) struct CertificateSource {
+    pub(crate) certificate: SecretHandle,
+    pub(crate) key: SecretHandle,
 }
 
 impl CertificateSource {
     /// Takes `certificate` and `key` from a table of their own: secret references, or paths of files. `check` is asked
     /// of each: whether it is there, and may be used here.
-    pub(super) fn take(
+    pub(crate) fn take(
         table: &mut Table,
-        env: &SourceEnv<'_>,
+        stores: &Stores,
         out: &mut Diagnostics,
         mut check: impl FnMut(&SecretHandle, &Located<String>, &str, &mut Diagnostics) -> Option<()>,
     ) -> Option<Self> {
@@ -36,7 +35,7 @@ impl CertificateSource {
             let written = table.required_string(name, out)?;
             let key = table.key_of(name);
             let reference = as_reference(&written);
-            let handle = env.stores.find(&reference, &key, out)?;
+            let handle = stores.find(&reference, &key, out)?;
             let mut found = Diagnostics::default();
             let checked = check(&handle, &reference, &key, &mut found);
             // A certificate is no secret: who else may read it does not matter.
@@ -58,35 +57,41 @@ impl CertificateSource {
         Some(source)
     }
 
-    pub(super) fn digest(&self, env: &SourceEnv<'_>, digester: Digester) -> Digester {
-        digester
-            .field("certificate", env.stores.digest_of(&self.certificate))
-            .field("key", env.stores.digest_of(&self.key))
+    pub(crate) fn digest(&self, stores: &Stores, digester: Digester) -> Digester {
+        digester.field("certificate", stores.digest_of(&self.certificate)).field("key", stores.digest_of(&self.key))
     }
 
-    pub(super) fn secrets(&self) -> [&SecretReference; 2] {
+    pub(crate) fn secrets(&self) -> [&SecretReference; 2] {
         [&self.certificate.reference, &self.key.reference]
     }
 
     /// Changes with the files.
-    pub(super) fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.certificate.revision().rotate_left(1) ^ self.key.revision()
     }
 
     /// Reads both, for a call to this endpoint: what they are bound to is asked by `check`.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         endpoint: &Target,
         check: impl Fn(&SecretHandle, &Stored, &Target) -> Result<(), SourceError>,
     ) -> Result<Arc<ClientCertificate>, SourceError> {
-        let (certificate, key) = (self.certificate.read().await?, self.key.read().await?);
+        let (certificate, key) = self.both().await?;
         check(&self.certificate, &certificate, endpoint)?;
         check(&self.key, &key, endpoint)?;
         self.join(certificate, key).map(Arc::new)
     }
 
+    /// Both as they are stored: of one version, where they stand in one secret.
+    pub(crate) async fn both(&self) -> Result<(Stored, Stored), SourceError> {
+        let [certificate, key] =
+            <[Stored; 2]>::try_from(SecretHandle::read_all(&[&self.certificate, &self.key]).await?)
+                .map_err(|_| SourceError::Aborted)?;
+        Ok((certificate, key))
+    }
+
     /// The two, if they belong together.
-    pub(super) fn join(&self, certificate: Stored, key: Stored) -> Result<ClientCertificate, SourceError> {
+    pub(crate) fn join(&self, certificate: Stored, key: Stored) -> Result<ClientCertificate, SourceError> {
         let unusable = |handle: &SecretHandle| {
             let reference = handle.reference.to_string();
             move |why| SourceError::Unusable { reference, why }

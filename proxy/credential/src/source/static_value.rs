@@ -176,7 +176,7 @@ pub(super) fn narrow(bound: Bound, hosts: Option<&[BoundHost]>, text: &Located<S
 }
 
 /// What a store has to say about a value that it yielded.
-pub(super) fn warn(stored: &Stored, text: &Located<String>, key: &str, out: &mut Diagnostics) {
+pub(crate) fn warn(stored: &Stored, text: &Located<String>, key: &str, out: &mut Diagnostics) {
     if let Some(warning) = &stored.warning {
         out.warning(&text.location, key, warning.clone()).help("run `chmod o-r` on it, or seal the value instead");
     }

@@ -7,6 +7,7 @@ pub(super) mod settings;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,8 @@ struct VaultSource {
     lifetime: Duration,
     /// Who logs in: Claviger for everyone, or in the name of each caller.
     needs: Needs,
+    /// Whether an answer looked like a secret that lies there.
+    is_stored: AtomicBool,
 }
 
 #[async_trait]
@@ -76,12 +79,20 @@ impl Source for VaultSource {
     }
 
     /// What an engine makes is stored nowhere; what a KV engine answers is, and so may be what Claviger logs in with. Which
-    /// engine it is, the path tells only where engines that make things have a word of their own in it.
+    /// engine it is, the path tells only where engines that make things have a word of their own in it; and it may lie,
+    /// for a KV engine takes any path. So an answer that is a stored secret's counts for more.
     fn secretless(&self) -> Secretless {
-        const MAKES: [&str; 7] = ["creds", "creds-once", "issue", "sign", "sign-intermediate", "sts", "token"];
-        let is_made = self.path.split('/').skip(1).any(|word| MAKES.contains(&word));
+        let is_made = makes(&self.path) && !self.is_stored.load(Ordering::Relaxed);
         if is_made && !self.vault.holds_secret() { Secretless::EndToEnd } else { Secretless::ProxyHeld }
     }
+}
+
+/// Whether a path is as those of engines that make what they answer: `MOUNT/creds/ROLE`.
+fn makes(path: &str) -> bool {
+    const WORDS: [&str; 7] = ["creds", "creds-once", "issue", "sign", "sign-intermediate", "sts", "token"];
+    let words = || path.split('/').skip(1);
+    // Of a KV engine of version 2, whatever comes behind it.
+    !words().any(|word| word == "data") && words().any(|word| WORDS.contains(&word))
 }
 
 impl VaultSource {
@@ -95,6 +106,9 @@ impl VaultSource {
     ) -> Result<Minted, SourceError> {
         let endpoint = self.vault.endpoint(&self.path);
         let envelope = answer::read(&endpoint, response)?;
+        if envelope.is_stored() {
+            self.is_stored.store(true, Ordering::Relaxed);
+        }
         let lease = envelope.lease().map(|id| VaultLease {
             vault: self.vault.clone(),
             id: id.to_owned(),

@@ -31,7 +31,8 @@ struct X509Source {
 #[async_trait]
 impl Source for X509Source {
     async fn mint(&self, _: Mint<'_>) -> Result<Minted, SourceError> {
-        self.minted(self.pair.certificate.read().await?, self.pair.key.read().await?)
+        let (certificate, key) = self.pair.both().await?;
+        self.minted(certificate, key)
     }
 
     /// Read once more it is the same; a new one is noticed by its revision.
@@ -80,7 +81,7 @@ fn validity(chain: &[u8]) -> Result<(i64, i64), &'static str> {
 pub(super) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics) -> Option<Taken> {
     let place = table.location().clone();
     let mut bound = None;
-    let pair = CertificateSource::take(table, env, out, |handle, written, key, out| {
+    let pair = CertificateSource::take(table, env.stores, out, |handle, written, key, out| {
         match handle.read_now() {
             Some(Ok(stored)) => {
                 warn(&stored, written, key, out);
@@ -88,11 +89,14 @@ pub(super) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut Diagnostics
                 Some(())
             }
             Some(Err(error)) => unreadable(&error, handle, written, key, "--for SERVICE", env, out).then_some(()),
-            // Asked over a network, when it is needed.
-            None => Some(()),
+            // Asked over a network, when it is needed. Where it may go is known all the same.
+            None => {
+                bound = narrow(bound.take(), handle.hosts().as_deref(), written);
+                Some(())
+            }
         }
     })?;
-    let digest = pair.digest(env, Digester::new("source x509")).finish();
+    let digest = pair.digest(env.stores, Digester::new("source x509")).finish();
     let source = Arc::new(X509Source { pair, clock: env.env.clock.clone() });
     let revision = source.revision();
     let read = source.pair.certificate.read_now().zip(source.pair.key.read_now());

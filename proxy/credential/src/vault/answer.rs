@@ -91,6 +91,21 @@ impl Envelope<'_> {
         self.lease_id.as_deref().filter(|id| !id.is_empty())
     }
 
+    /// Whether it is a KV engine's answer: of version 1 it has a time to read it again without a lease, of version 2 what
+    /// stands around a secret.
+    pub(crate) fn is_stored(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Around<'a> {
+            #[serde(borrow, rename = "data")]
+            _data: &'a RawValue,
+            #[serde(borrow)]
+            metadata: &'a RawValue,
+        }
+        let around = || serde_json::from_str::<Around<'_>>(self.data?.get()).ok();
+        self.lease().is_none()
+            && (self.lease_duration > 0 || around().is_some_and(|of| of.metadata.get().contains("\"version\"")))
+    }
+
     /// Whether a version 2 KV engine was asked as if it were one of version 1.
     pub(crate) fn is_wrong_kv_path(&self) -> bool {
         self.warnings.iter().flatten().any(|warning| warning.contains("versioned K/V"))

@@ -1,10 +1,9 @@
 //! The ways to log in.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_contract::{ClientCertificate, Reach, Secret, TokenAsk};
+use claviger_contract::{Reach, Secret, TokenAsk};
 use claviger_policy::{Principal, Target};
 use tokio::sync::Mutex;
 
@@ -15,6 +14,7 @@ use crate::binding::{BoundHost, list};
 use crate::digest::{Digest, Digester};
 use crate::error::SourceError;
 use crate::reference::SecretReference;
+use crate::source::client_certificate::CertificateSource;
 use crate::store::field::SecretText;
 use crate::store::{SecretHandle, Stored, read_file};
 
@@ -29,7 +29,7 @@ pub(super) enum Login {
     /// `auth/approle/login`.
     AppRole { path: String, role_id: Text, secret_id: Option<SecretId> },
     /// `auth/cert/login`: the proof is the certificate of the connection.
-    Cert { path: String, name: Option<String>, certificate: PathBuf, key: PathBuf },
+    Cert { path: String, name: Option<String>, pair: CertificateSource },
     /// No login: a token that somebody else had.
     Token(SecretHandle),
 }
@@ -89,7 +89,8 @@ impl Login {
                 let secret_id = secret_id.as_ref().map(|secret| &secret.handle);
                 return role_id.into_iter().chain(secret_id).map(|handle| &handle.reference).collect();
             }
-            Self::Jwt { token: JwtFrom::Issuer { .. } | JwtFrom::File(_), .. } | Self::Cert { .. } => None,
+            Self::Cert { pair, .. } => return pair.secrets().into(),
+            Self::Jwt { token: JwtFrom::Issuer { .. } | JwtFrom::File(_), .. } => None,
         };
         handle.into_iter().map(|handle| &handle.reference).collect()
     }
@@ -138,9 +139,9 @@ impl Vault {
                     .collect();
                 (path, json(path, &members, self)?, self.reach.clone())
             }
-            Login::Cert { path, name, certificate, key } => {
+            Login::Cert { path, name, pair } => {
                 let members: Vec<(&str, &[u8])> = name.iter().map(|name| ("name", name.as_bytes())).collect();
-                let shown = Some(Arc::new(read_certificate(certificate, key)?));
+                let shown = Some(pair.read(&self.target, check_binding).await?);
                 (path, json(path, &members, self)?, Reach { client_certificate: shown, ..self.reach.clone() })
             }
             Login::Token(handle) => {
@@ -224,14 +225,6 @@ fn json(path: &str, members: &[(&str, &[u8])], vault: &Vault) -> Result<Secret, 
 
 fn read(path: &Path) -> Result<Secret, SourceError> {
     read_file(path).map_err(|cause| SourceError::Store { reference: path.display().to_string(), cause })
-}
-
-fn read_certificate(certificate: &Path, key: &Path) -> Result<ClientCertificate, SourceError> {
-    let chain = read(certificate)?;
-    #[allow(clippy::disallowed_methods, reason = "a certificate is public")]
-    let chain_pem = chain.expose().to_vec();
-    let digest = Digester::new("client certificate").field("chain", &chain_pem).finish();
-    Ok(ClientCertificate { chain_pem, key_pem: read(key)?, digest })
 }
 
 /// A secret of the login goes to the server only, and only if it is bound there.

@@ -15,6 +15,8 @@ use crate::binding::BoundHost;
 use crate::digest::Digester;
 use crate::error::SourceError;
 use crate::reference::SecretReference;
+use crate::source::client_certificate::CertificateSource;
+use crate::source::warn;
 use crate::store::{SecretHandle, Stores};
 
 /// Where Kubernetes puts the token of a pod's service account.
@@ -277,14 +279,21 @@ impl Reader<'_> {
     fn take_cert(&mut self, mut table: Table, out: &mut Diagnostics) -> Option<Login> {
         let path = self.take_mount(&mut table, "cert", out);
         let name = table.string("name", out).map(|name| name.value);
-        let certificate = table.required_string("certificate", out).map(|text| path::resolve(&text));
-        let key = table.required_string("key", out).map(|text| path::resolve(&text));
+        for half in ["certificate", "key"] {
+            let written = table.clone().string(half, &mut Diagnostics::default());
+            if written.is_some_and(|text| self.is_elsewhere(&text, &table.key_of(half), out)) {
+                return None;
+            }
+        }
+        let pair = CertificateSource::take(&mut table, self.stores, out, |handle, written, key, out| {
+            self.check(handle, written, key, out)
+        });
         table.finish(out);
-        let (certificate, key) = (certificate?, key?);
+        let (path, pair) = (path?, pair?);
         self.note("name", name.as_deref().unwrap_or_default());
-        self.note("certificate", certificate.to_string_lossy().as_bytes());
-        self.note("key", key.to_string_lossy().as_bytes());
-        Some(Login::Cert { path: path?, name, certificate, key })
+        self.note("certificate", self.stores.digest_of(&pair.certificate));
+        self.note("key", self.stores.digest_of(&pair.key));
+        Some(Login::Cert { path, name, pair })
     }
 
     /// `mount`: where the way to log in is mounted, below `auth/`.
@@ -306,30 +315,42 @@ impl Reader<'_> {
 
     /// A secret of the login: it is there, and may go to the server. The same is checked at each login.
     fn find(&mut self, text: &Located<String>, key: &str, out: &mut Diagnostics) -> Option<SecretHandle> {
-        if let Ok(reference) = SecretReference::parse(&text.value)
-            && self.stores.is_remote(reference.store())
-        {
-            out.error(&text.location, key, "what a login needs stands in a store that needs no login")
-                .help("write a reference to `sealed`, `env` or `file`");
+        // Before it is looked for: those stores are not there yet.
+        if self.is_elsewhere(text, key, out) {
             return None;
         }
         let handle = self.stores.find(text, key, out)?;
+        self.check(&handle, text, key, out)?;
         let digest = self.stores.digest_of(&handle);
         self.note("secret", digest);
-        let host = BoundHost::of_target(self.target);
-        let checked =
-            handle.read_now().map(|read| read.and_then(|stored| check_binding(&handle, &stored, self.target)));
-        if let Some(Err(error)) = checked {
-            let name = handle.reference.name();
-            let help = match &error {
-                SourceError::Binding { .. } => format!(
-                    "bind it there: `claviger secret set {name} --host {host}`, or `bindings` of a store that has them"
-                ),
-                _ => handle.advice(&format!("--host {host}")),
-            };
-            out.error(&text.location, key, error.to_string()).help(help);
-            return None;
-        }
         Some(handle)
+    }
+
+    fn check(&self, handle: &SecretHandle, text: &Located<String>, key: &str, out: &mut Diagnostics) -> Option<()> {
+        let Some(read) = handle.read_now() else { return Some(()) };
+        if let Ok(stored) = &read {
+            warn(stored, text, key, out);
+        }
+        let Err(error) = read.and_then(|stored| check_binding(handle, &stored, self.target)) else { return Some(()) };
+        let (name, host) = (handle.reference.name(), BoundHost::of_target(self.target));
+        let help = match &error {
+            SourceError::Binding { .. } => format!(
+                "bind it there: `claviger secret set {name} --host {host}`, or `bindings` of a store that has them"
+            ),
+            _ => handle.advice(&format!("--host {host}")),
+        };
+        out.error(&text.location, key, error.to_string()).help(help);
+        None
+    }
+
+    /// What is asked for over a network may itself need a login.
+    fn is_elsewhere(&self, text: &Located<String>, key: &str, out: &mut Diagnostics) -> bool {
+        let is_remote = |reference: SecretReference| self.stores.is_remote(reference.store());
+        if !SecretReference::parse(&text.value).is_ok_and(is_remote) {
+            return false;
+        }
+        out.error(&text.location, key, "what a login needs stands in a store that needs no login")
+            .help("write a reference to `sealed`, `env` or `file`");
+        true
     }
 }

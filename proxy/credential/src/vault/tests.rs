@@ -104,8 +104,8 @@ async fn a_login_is_made_once_and_says_whom_it_is_for() {
 async fn every_way_to_log_in_shows_what_the_server_wants() {
     let check = async |auth: &str, path: &str, body: &str| {
         let world = world();
-        std::fs::write(world.path().join("token"), "the.jwt.it-is\n").unwrap();
-        std::fs::write(world.path().join("pem"), "-----BEGIN CERTIFICATE-----").unwrap();
+        put(&world, "token", "the.jwt.it-is\n", 0o600);
+        put_pair(&world);
         world.issuer.will([logged_in("s.1", 60), secret(r#"{"a":"value-of-a"}"#, 1)]);
         let mut env = world.env();
         env.tokens = Arc::new(Tokens::default());
@@ -149,18 +149,73 @@ async fn every_way_to_log_in_shows_what_the_server_wants() {
     )
     .await;
     check(
-        "auth = { cert = { certificate = \"pem\", key = \"pem\", name = \"web\" } }",
+        "auth = { cert = { certificate = \"c.pem\", key = \"c.key\", name = \"web\" } }",
         "auth/cert/login",
         r#"{"name":"web"}"#,
     )
     .await;
-    check("auth = { cert = { certificate = \"pem\", key = \"pem\" } }", "auth/cert/login", "{}").await;
+    check("auth = { cert = { certificate = \"c.pem\", key = \"c.key\" } }", "auth/cert/login", "{}").await;
+}
+
+/// A certificate with its key: `c.pem` and `c.key`, for its owner alone.
+pub(crate) fn put_pair(world: &World) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["claviger.test".to_owned()]).unwrap().self_signed(&key);
+    for (name, text) in [("c.pem", certificate.unwrap().pem()), ("c.key", key.serialize_pem())] {
+        put(world, name, &text, 0o600);
+    }
+}
+
+fn put(world: &World, name: &str, text: &str, mode: u32) {
+    std::fs::write(world.path().join(name), text).unwrap();
+    chmod(world, name, mode);
+}
+
+fn chmod(world: &World, name: &str, mode: u32) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(world.path().join(name), mode).unwrap();
+}
+
+/// What a login shows is judged at load as any other secret is.
+#[tokio::test]
+async fn keys_and_secrets_of_a_login_are_judged_at_load() {
+    let world = world();
+    put_pair(&world);
+    put(&world, "token", "the.jwt.it-is", 0o604);
+    let check = |auth: &str, expected: &[&str]| {
+        let text = format!(
+            "[store.vault]\nkind = \"vault\"\naddress = \"https://vault.test:8200\"\n{auth}\n\
+             [store.other]\nkind = \"vault\"\naddress = \"https://other.test:8200\"\nauth = {{ approle = {{ role_id = \"r\" }} }}\n"
+        );
+        let (_, found) = take(&world, &world.env(), &text);
+        assert_eq!(found.len(), expected.len(), "{auth}: {found:?}");
+        found.iter().zip(expected).for_each(|(found, part)| assert!(found.contains(part), "{auth}: {found}"));
+    };
+    let cert = |certificate: &str, key: &str| {
+        format!("auth = {{ cert = {{ certificate = \"{certificate}\", key = \"{key}\" }} }}")
+    };
+    check(&cert("c.pem", "c.key"), &[]);
+    check(&cert("c.pem", "secret://file/c.key"), &[]);
+    chmod(&world, "c.key", 0o644);
+    let open = "may be read by everyone on this machine (mode 0644)";
+    check(&cert("c.pem", "c.key"), &[open]);
+    chmod(&world, "c.key", 0o600);
+    chmod(&world, "c.pem", 0o644);
+    check(&cert("c.pem", "c.key"), &[]);
+    check(&cert("c.pem", "absent.key"), &["absent.key"]);
+    check(&cert("c.key", "c.key"), &["it holds no certificate in PEM"]);
+    check(&cert("secret://other/kv/data/x#c", "c.key"), &["stands in a store that needs no login"]);
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    put(&world, "other.key", &other, 0o600);
+    check(&cert("c.pem", "other.key"), &["it is not the key of the certificate"]);
+    let jwt = "auth = { jwt = { role = \"r\", token = \"secret://file/token\" } }";
+    check(jwt, &["(mode 0604)"]);
 }
 
 #[tokio::test]
 async fn a_given_token_is_looked_up() {
     let world = world();
-    std::fs::write(world.path().join("token"), "s.given").unwrap();
+    put(&world, "token", "s.given", 0o600);
     let known = |ttl: u64| Answer::json(200, &format!(r#"{{"data":{{"id":"s.given","ttl":{ttl},"renewable":true}}}}"#));
     world.issuer.will([known(0), secret(r#"{"a":"value-of-a"}"#, 1)]);
     let auth = "auth = { token = \"secret://file/token\" }";

@@ -98,6 +98,8 @@ fn one_is_found_wherever_it_stands() {
     check("https://a.test/", &[("authorization", &basic(format!("user:ghp_{canary}")))], "the header `authorization`");
     check(&format!("https://a.test/x/{canary}/y"), &[], "the URL");
     check(&format!("https://a.test/x?key={canary}&z=1"), &[], "the URL");
+    check(&format!("https://{canary}.evil.test/"), &[], "the name of the host");
+    check("/", &[("host", &format!("x.{}.evil.test:80", canary.to_ascii_uppercase()))], "the name of the host");
 }
 
 #[test]

@@ -107,7 +107,10 @@ fn a_handle_never_goes_on() {
     let (service, app) = (service(VAULT, &key), attested("spiffe://acme.test/app"));
     let text = handle(&service, &app, None);
     let bearer = format!("Bearer {text}");
+    // A login of the client's own, as OpenBao takes it together with a request, goes nowhere either.
+    let inline = [("x-vault-inline-auth-path", "auth/jwt/login"), ("x-vault-inline-auth-parameter-jwt", "eyJ")];
     let mut shown = head(&[("x-vault-token", &text), ("authorization", &bearer), ("x-own", &text), ("x-other", "1")]);
+    shown.headers.extend(inline.map(|(name, value)| (Some(name.parse().unwrap()), value.parse().unwrap())));
     assert_eq!(check(&service, "/v1/secret/data/x", &mut shown, caller(&app)), Ok(()));
     assert_eq!(shown.headers.keys().collect::<Vec<_>>(), ["x-other"]);
     // What only looks like one is none of this Claviger's.
@@ -269,13 +272,4 @@ fn one_asks_vault_about_ones_own_token_only() {
     let foreign = json!({ "token": "hvs.somebody" }).to_string();
     assert_eq!(ask("/v1/auth/token/revoke", Some(&text), &foreign), Err(("handle_invalid", "handle_unknown")));
     assert_eq!(ask("/v1/auth/token/revoke", Some(&text), "{}"), Err(("handle_invalid", "handle_absent")));
-}
-
-#[test]
-fn handles_are_found_in_any_text() {
-    let found =
-        |text: &str| found_in(text.as_bytes()).map(|one| String::from_utf8_lossy(one).into_owned()).collect::<Vec<_>>();
-    assert_eq!(found("Bearer clvh_Ab-_9, clvh_x.y"), ["clvh_Ab-_9", "clvh_x"]);
-    assert_eq!(found("clvh_"), ["clvh_"]);
-    assert!(found("Bearer eyJ.clv").is_empty());
 }

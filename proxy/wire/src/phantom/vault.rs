@@ -5,13 +5,24 @@
 
 use std::ops::Range;
 
-use http::Method;
+use http::{HeaderMap, HeaderName, Method};
 use serde_json::{Value, json};
 
 use super::handle::Handle;
 
 /// Headers by which Vault wraps any answer into a token that whoever holds it can open, from anywhere.
 pub(super) const WRAPS: [&str; 2] = ["x-vault-wrap-ttl", "x-vault-wrap-format"];
+
+/// How the headers begin by which OpenBao takes a login together with any request.
+const INLINE: &str = "x-vault-inline-auth-";
+
+/// Takes a login out that goes with a request: as any login, it is answered by the caller's own proof.
+pub(super) fn strip_inline_logins(headers: &mut HeaderMap) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(INLINE)).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,12 +133,13 @@ fn hands_out(asked: &[&str], writes: bool, nested: bool) -> Option<Vec<usize>> {
     match asked {
         // A callback is a GET, and answers with a token.
         ["auth", .., "oidc", "callback" | "poll"] => Some(vec![0, last - 1, last]),
-        _ if !writes => None,
-        ["auth", "token", "create" | "create-orphan"] | ["auth", "token", "create", _] => all(0..3),
-        // In a namespace that stands in the path Claviger answers no login.
+        // In a namespace that stands in the path Claviger answers no question about a token, and no login. A question is a
+        // GET too, and its answer holds the token itself.
         ["auth", "token", "lookup" | "lookup-self" | "renew" | "renew-self" | "revoke" | "revoke-self"] if nested => {
             all(0..3)
         }
+        _ if !writes => None,
+        ["auth", "token", "create" | "create-orphan"] | ["auth", "token", "create", _] => all(0..3),
         ["auth", ..] if nested && is_login(asked) => {
             let login = asked.iter().rposition(|word| *word == "login")?;
             Some(vec![0, login])
@@ -254,6 +266,9 @@ mod tests {
             ("PUT /v1/auth/token/create/role", out(&[1, 2, 3])),
             ("POST /v1/team/a/auth/token/create", out(&[3, 4, 5])),
             ("POST /v1/team/auth/token/renew-self", out(&[2, 3, 4])),
+            ("GET /v1/team/auth/token/lookup-self", out(&[2, 3, 4])),
+            ("GET /v1/team/a/auth/token/lookup", out(&[3, 4, 5])),
+            ("POST /v1/auth/jwt/cel/login", Call::Login),
             ("POST /v1/team/auth/approle/login", out(&[2, 4])),
             ("POST /v1/auth/approle/role/app/secret-id", out(&[1, 3, 5])),
             ("GET /v1/auth/oidc/oidc/callback", out(&[1, 3, 4])),

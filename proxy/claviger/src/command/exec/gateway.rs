@@ -10,7 +10,7 @@ use claviger_contract::{Clock, Outbound, Secret, SystemClock};
 use claviger_identity::SessionToken;
 use claviger_policy::Authority;
 use claviger_policy::document::nearest;
-use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots, preset};
+use claviger_wire::{Gateway, InterceptionRoot, MachineProof, Refused, Relay, RelayEnv, TrustRoots, is_canary, preset};
 
 use super::ExecArgs;
 use super::child::{Place, Sockets, Surroundings, loopback};
@@ -131,10 +131,10 @@ pub(crate) fn begin(
     folder: &Folder,
     refused: Arc<dyn Fn(Refused) + Send + Sync>,
 ) -> Result<Begun, Failure> {
-    let services = args.services.iter().map(|name| service(name)).collect::<Result<_, _>>()?;
+    let environment = |name: &str| std::env::var_os(name);
+    let services = args.services.iter().map(|name| service(name, &environment)).collect::<Result<_, _>>()?;
     let runtime = control_runtime()?;
     let env = idle_env(&runtime)?;
-    let environment = |name: &str| std::env::var_os(name);
     let opening = args.gateway.open(url, &environment, env.outbound.clone(), env.clock.clone());
     let Route { gateway, proof, withheld } = runtime.block_on(opening)?;
     let folder = folder.path().to_owned();
@@ -169,19 +169,37 @@ pub(crate) fn begin(
     Ok(Begun { session: Proxy::Elsewhere(Through { runtime, env, _relay: relay }), place, endpoint })
 }
 
-/// What clients of a service are told is known by its preset; what the gateway calls it, is its own.
-fn service(name: &str) -> Result<ClientService, Failure> {
+/// What clients of a service are told is known by its preset; what the gateway calls it, is its own. Only the gateway can
+/// make the placeholder of this workload; one that stands in a variable already stays, for it is no key.
+fn service(name: &str, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<ClientService, Failure> {
     let Some(known) = preset::find(name) else {
         let near = nearest(name, preset::names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         return Err(Failure::Call(format!("with --gateway, --service names a preset, and `{name}` is none{near}")));
     };
-    let about = known.about();
+    let mut about = known.about();
+    let text = |name: &String| environment(name)?.into_string().ok();
+    if let Some(own) = about.client.secrets.iter().filter_map(text).find(|text| is_canary(text)) {
+        about.client.placeholder = Some(own);
+    }
     Ok(ClientService { name: name.to_owned(), hosts: about.hosts, client: about.client })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_placeholder_of_the_workloads_own_stays() {
+        let check = |value: Option<&str>, stays: bool| {
+            let environment = |name: &str| value.filter(|_| name == "OPENAI_API_KEY").map(OsString::from);
+            let placeholder = service("openai", &environment).unwrap().client.placeholder.unwrap();
+            assert_eq!(Some(&*placeholder) == value, stays, "{value:?}");
+        };
+        check(Some("sk-claviger-placeholder-000clvgraaaaaaaaaabbbbbbbbbb"), true);
+        check(Some("sk-proj-0123456789abcdefghijklmnopqrstuvwxyz"), false);
+        check(Some("sk-claviger-placeholder-0000000000000000000000000000"), true);
+        check(None, false);
+    }
 
     #[test]
     fn what_is_a_gateway() {

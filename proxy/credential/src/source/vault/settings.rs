@@ -1,6 +1,7 @@
 //! `[credential.NAME] kind = "vault"`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use claviger_policy::document::{Diagnostics, Item, Located, Table, Value};
@@ -65,7 +66,18 @@ pub(in crate::source) fn take(table: &mut Table, env: &SourceEnv<'_>, out: &mut 
         .field("per", if needs == Needs::Principal { "caller" } else { "everyone" })
         .finish();
     let names = fields.iter().map(|(name, _)| name.clone()).collect();
-    let source = Arc::new(VaultSource { vault, path, hosts, method, query, body, fields, lifetime, needs });
+    let source = Arc::new(VaultSource {
+        vault,
+        path,
+        hosts,
+        method,
+        query,
+        body,
+        fields,
+        lifetime,
+        needs,
+        is_stored: AtomicBool::default(),
+    });
     Some(Taken { source, digest, fields: names, bound, seed: None })
 }
 

@@ -6,7 +6,7 @@ use claviger_contract::outbound::OutboundFailure;
 use crate::error::SourceError;
 use crate::fixture::{Answer, CANARY, START_MS, World, caller, caller_named, settle};
 use crate::source::{Ask, Mint, Source};
-use crate::vault::tests::{Tokens, logged_in, refused, take, world};
+use crate::vault::tests::{Tokens, logged_in, put_pair, refused, take, world};
 use crate::{CredentialError, Credentials, Lease};
 
 const APPROLE: &str = "auth = { approle = { role_id = \"r\", secret_id = \"secret://sealed/approle\" } }";
@@ -248,17 +248,40 @@ async fn a_callers_login_without_a_lease_ends_at_once() {
 #[tokio::test]
 async fn it_is_told_whether_a_stored_secret_is_behind_it() {
     let check = |auth: &str, keys: &str, expected: Secretless| {
-        assert_eq!(source(&world(), auth, keys).secretless(), expected, "{auth} {keys}");
+        let world = world();
+        put_pair(&world);
+        assert_eq!(source(&world, auth, keys).secretless(), expected, "{auth} {keys}");
     };
     check(ISSUER, DATABASE, Secretless::EndToEnd);
     check("auth = { kubernetes = { role = \"r\" } }", DATABASE, Secretless::EndToEnd);
     check(APPROLE, DATABASE, Secretless::ProxyHeld);
-    check("auth = { cert = { certificate = \"c\", key = \"k\" } }", DATABASE, Secretless::ProxyHeld);
+    check("auth = { cert = { certificate = \"c.pem\", key = \"c.key\" } }", DATABASE, Secretless::ProxyHeld);
     check(ISSUER, "path = \"kv/data/app\"\nfields = \"data.key\"", Secretless::ProxyHeld);
     // The first version answers as an engine that makes things does.
     check(ISSUER, "path = \"kv/app\"\nfields = \"key\"", Secretless::ProxyHeld);
     check(ISSUER, "path = \"creds/app\"\nfields = \"key\"", Secretless::ProxyHeld);
+    check(ISSUER, "path = \"kv/data/creds/app\"\nfields = \"data.key\"", Secretless::ProxyHeld);
     check(ISSUER, "path = \"pki/issue/web\"\nfields = \"certificate\"", Secretless::EndToEnd);
+}
+
+/// A KV engine takes any path, also one that is called as those of other engines.
+#[tokio::test]
+async fn an_answer_that_is_a_stored_secrets_counts_for_more_than_its_path() {
+    let check = async |path: &str, answer: &str, expected: Secretless| {
+        let world = world();
+        world.issuer.will([logged_in("s.1", 0), Answer::json(200, answer)]);
+        let source = source(&world, ISSUER, &format!("path = \"{path}\"\nfields = {{ a = \"key\" }}"));
+        assert_eq!(source.secretless(), Secretless::EndToEnd, "{path}: nothing is known yet");
+        let _ = source.mint(Mint { ask: None, refused: None }).await;
+        assert_eq!(source.secretless(), expected, "{answer}");
+    };
+    let key = r#""data":{"key":"a-value"}"#;
+    check("kv/creds/app", &format!(r#"{{"lease_id":"","lease_duration":2764800,{key}}}"#), Secretless::ProxyHeld).await;
+    let versioned = r#"{"lease_id":"","data":{"data":{"key":"x"},"metadata":{"version":1}}}"#;
+    check("kv/creds/app", versioned, Secretless::ProxyHeld).await;
+    let leased = format!(r#"{{"lease_id":"aws/creds/app/1","lease_duration":60,{key}}}"#);
+    check("aws/creds/app", &leased, Secretless::EndToEnd).await;
+    check("ssh/sign/app", &format!(r#"{{"lease_id":"","lease_duration":0,{key}}}"#), Secretless::EndToEnd).await;
 }
 
 #[tokio::test]

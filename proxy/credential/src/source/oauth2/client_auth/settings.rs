@@ -77,7 +77,7 @@ pub(in crate::source::oauth2) fn take(
         Method::Certificate | Method::SelfSigned => {
             require("client_certificate", "{ certificate = \"FILE.pem\", key = \"secret://…\" }", table, out);
             let mut pair = table.table("client_certificate", out)?;
-            let of = CertificateSource::take(&mut pair, env.source, out, env.check);
+            let of = CertificateSource::take(&mut pair, env.source.stores, out, env.check);
             pair.finish(out);
             ClientAuth::Certificate { of: of?, self_signed: method == Method::SelfSigned }
         }
@@ -89,7 +89,7 @@ pub(in crate::source::oauth2) fn take(
             digester.field("client_secret", env.source.stores.digest_of(handle))
         }
         ClientAuth::Assertion(assertion) => assertion.digest(env.source, digester),
-        ClientAuth::Certificate { of, .. } => of.digest(env.source, digester),
+        ClientAuth::Certificate { of, .. } => of.digest(env.source.stores, digester),
     };
     Some((auth, digester))
 }
