@@ -7,7 +7,7 @@ use claviger_tests::Proxy;
 use claviger_tests::peers::Postgres;
 use serde_json::json;
 
-use crate::scene::{Scene, get, until};
+use crate::scene::{Scene, get, text, until};
 
 /// What of an answer becomes the credential.
 const CREDENTIAL: &str = "[credential.app]\nkind = \"vault\"\nstore = \"vault\"\npath = \"database/creds/app\"\n\
@@ -125,4 +125,22 @@ async fn users_really_end_and_no_request_notices() {
     let former = users.iter().find(|user| **user != now).unwrap();
     until("the former user is gone", async || !database.users().contains(&former.0)).await;
     assert!(!database.logs_in(former));
+    // Prolonged before it was replaced: its lease was the server's to prolong.
+    let records = proxy.records("credential", 3);
+    let kinds: Vec<&str> = records.iter().map(|record| text(&record["kind"])).collect();
+    assert_eq!(kinds[..3], ["minted", "renewed", "refreshed"], "{records:#?}");
+}
+
+/// Nobody takes back what a killed process had: it ends by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_of_a_killed_process_ends() {
+    let database = Database::new("6s", "6s").await;
+    let proxy = database.start();
+    assert!(database.passes(&proxy).await);
+    let made = database.last();
+    assert!(database.logs_in(&made));
+    proxy.signal(rustix::process::Signal::KILL);
+    assert!(!proxy.stop().success());
+    until("the user ends", async || database.users().is_empty()).await;
+    assert!(!database.logs_in(&made));
 }

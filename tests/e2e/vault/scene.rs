@@ -16,6 +16,7 @@ path "kv/*" { capabilities = ["read"] }
 path "old/*" { capabilities = ["read"] }
 path "database/creds/*" { capabilities = ["read"] }
 path "pki/issue/*" { capabilities = ["update"] }
+path "clients/issue/*" { capabilities = ["update"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 "#;
 
@@ -53,6 +54,21 @@ impl Scene {
         )
     }
 
+    /// An AppRole as [`approle`](Self::approle) makes it, in a namespace that is there; its secret id is sealed under a name
+    /// of its own.
+    pub(crate) async fn approle_in(&self, namespace: &str, token_ttl: &str) -> String {
+        let bao = &self.bao;
+        bao.write_in(namespace, "sys/policies/acl/claviger", &json!({ "policy": POLICY })).await;
+        bao.write_in(namespace, "sys/auth/approle", &json!({ "type": "approle" })).await;
+        let role = json!({ "token_policies": "claviger", "token_ttl": token_ttl });
+        bao.write_in(namespace, "auth/approle/role/claviger", &role).await;
+        let id = bao.read_in(namespace, "auth/approle/role/claviger/role-id").await;
+        let secret = bao.write_in(namespace, "auth/approle/role/claviger/secret-id", &json!({})).await;
+        self.seal("namespaced-id", text(&secret["data"]["secret_id"]));
+        let id = text(&id["data"]["role_id"]);
+        format!("{{ approle = {{ role_id = \"{id}\", secret_id = \"secret://sealed/namespaced-id\" }} }}")
+    }
+
     /// Seals a secret of a login for the server alone.
     pub(crate) fn seal(&self, name: &str, value: &str) {
         self.world.seal(name, value, &[&format!("127.0.0.1:{}", self.bao.port())]);
@@ -69,7 +85,12 @@ impl Scene {
 
     /// A gateway with the service `api`, whose credential is `app`; `more` has that and its store.
     pub(crate) fn configure(&self, inject: &str, more: &str) {
-        self.world.configure(&format!(
+        self.world.configure(&self.text(self.origin.port(), inject, more));
+    }
+
+    /// As [`configure`](Self::configure) writes it, for an upstream at this port.
+    pub(crate) fn text(&self, port: u16, inject: &str, more: &str) -> String {
+        format!(
             r#"{GATEWAY}
 {CI}
 [workload.app]
@@ -77,7 +98,7 @@ spiffe = ["spiffe://acme.test/ci/app", "spiffe://acme.test/ci/other"]
 
 [service.api]
 hosts = ["api.test"]
-connect = "127.0.0.1:{}"
+connect = "127.0.0.1:{port}"
 ca = "ca.pem"
 allow_addresses = ["127.0.0.1"]
 inject = {inject}
@@ -88,9 +109,8 @@ to = "api"
 ops = ["* /**"]
 use = "app"
 
-{more}"#,
-            self.origin.port()
-        ));
+{more}"#
+        )
     }
 
     /// A static credential, and where it is read.

@@ -1,6 +1,6 @@
 //! nginx, as TLS in front of a server that speaks cleartext; [`super::GitHttps`] uses it too.
 
-use std::{fs, net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use super::{
     Installed, Seen, Sees, TestCa, seen,
@@ -44,8 +44,13 @@ pub struct MutualTls {
 impl MutualTls {
     /// Starts it as `name`; `clients` is the authority that it trusts for clients.
     pub async fn start(ca: &TestCa, name: &str, clients: &TestCa) -> Self {
+        Self::trusting(ca, name, &clients.path()).await
+    }
+
+    /// As [`start`](Self::start); `clients` is the root for clients, in PEM.
+    pub async fn trusting(ca: &TestCa, name: &str, clients: &Path) -> Self {
         let endpoint = Endpoint::reserve(name);
-        let server = start(ca, &endpoint, "mtls.server.conf", &[("CLIENTS", text(&clients.path()))]).await;
+        let server = start(ca, &endpoint, "mtls.server.conf", &[("CLIENTS", text(clients))]).await;
         Self { endpoint, server }
     }
 }

@@ -72,6 +72,14 @@ impl OpenBao {
         answer
     }
 
+    /// As [`read`](Self::read), in a namespace.
+    pub async fn read_in(&self, namespace: &str, path: &str) -> Value {
+        let (status, answer) =
+            self.ask_with(&[("x-vault-namespace", namespace)], Method::GET, path, &Value::Null).await;
+        assert!(status < 300, "{namespace} {path}: {status} {answer}");
+        answer
+    }
+
     /// As [`write`](Self::write), but what is answered is a token that yields the answer, once.
     pub async fn write_wrapped(&self, path: &str, body: &Value) -> String {
         let (status, answer) = self.ask_with(&[("x-vault-wrap-ttl", "10m")], Method::POST, path, body).await;
@@ -151,7 +159,22 @@ impl OpenBao {
         answer
     }
 
+    /// Asks again while an engine that was just mounted is not ready: KV of version 2 says so by a 400.
     async fn ask_with(&self, headers: &[(&str, &str)], method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let deadline = tokio::time::Instant::now() + crate::PATIENCE;
+        loop {
+            let (status, answer) = self.ask_once(headers, method.clone(), path, body).await;
+            let is_upgrading = |error: &Value| error.as_str().is_some_and(|error| error.starts_with("Upgrading from"));
+            let waits =
+                status == 400 && answer["errors"].as_array().is_some_and(|errors| errors.iter().any(is_upgrading));
+            if !waits || tokio::time::Instant::now() > deadline {
+                return (status, answer);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn ask_once(&self, headers: &[(&str, &str)], method: Method, path: &str, body: &Value) -> (u16, Value) {
         let mut request = self.http.request(method, self.endpoint.url_by_address(&format!("/v1/{path}")));
         if !self.root.is_empty() {
             request = request.header("x-vault-token", &self.root);
