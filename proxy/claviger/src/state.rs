@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use claviger_contract::event::{Event, SystemEvent};
 use claviger_contract::{Clock, EventSink, SharedState, StateError, Suspendable, Suspension};
+use claviger_policy::SpiffeId;
 use claviger_wire::{Suspended, View};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -188,6 +189,8 @@ impl State {
             tick.tick().await;
             // Kept as a complaint; what was suspended last stays so.
             let _ = self.refresh().await;
+            // A request that was let through just before may have had something minted since.
+            self.drop_leases();
         }
     }
 
@@ -219,12 +222,18 @@ impl State {
         self.drop_leases();
     }
 
-    /// A credential that is suspended is not kept at hand; also after a reload, which reads it anew.
+    /// A credential that is suspended is not kept at hand, and neither is what was minted for a caller that is; also after
+    /// a reload, which reads it anew. What can be ended at its issuer is. A service that is suspended has no values of its own.
     pub(crate) fn drop_leases(&self) {
         let Some(view) = self.view.get() else { return };
-        let suspended = self.suspended.list();
+        let (generation, suspended, why) = (view.generation(), self.suspended.list(), Arc::from("suspended"));
         for one in suspended.iter().filter(|one| one.kind == Suspendable::Credential) {
-            view.generation().credentials.drop_leases(&one.name, &"suspended".into());
+            generation.credentials.drop_leases(&one.name, &why);
+        }
+        if suspended.iter().any(|one| one.kind == Suspendable::Principal) {
+            let now_ms = self.clock.now_ms();
+            let is_meant = |principal: &SpiffeId| self.suspended.stops(principal, now_ms);
+            generation.credentials.drop_leases_of(&is_meant, &why);
         }
     }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use claviger_contract::Attested;
 use claviger_contract::event::{CredentialEvent, CredentialEventKind};
 use claviger_contract::{Clock, Event, EventSink};
+use claviger_policy::SpiffeId;
 use dashmap::DashMap;
 use http::StatusCode;
 use tokio::sync::watch;
@@ -99,7 +100,7 @@ impl Keeper {
                 if proof_end_ms(caller).is_some_and(|end| now >= end) {
                     return refuse(CredentialError::ProofEnded(self.name.clone()));
                 }
-                let slot = self.keyed_slot(digest);
+                let slot = self.keyed_slot(digest, caller);
                 self.serve(&slot, Some(caller), now, replayable)
             }
         }
@@ -118,7 +119,7 @@ impl Keeper {
         self.wait(slot, caller, now, replayable)
     }
 
-    fn keyed_slot(&self, digest: Digest) -> Arc<Slot> {
+    fn keyed_slot(&self, digest: Digest, caller: &Attested) -> Arc<Slot> {
         let keyed = &self.cache.keyed;
         if let Some(slot) = keyed.get(&digest) {
             return slot.clone();
@@ -126,7 +127,7 @@ impl Keeper {
         if keyed.len() >= KEYED_MAX {
             self.evict();
         }
-        keyed.entry(digest).or_default().clone()
+        keyed.entry(digest).or_insert_with(|| Arc::new(Slot::of(caller.principal.id.clone()))).clone()
     }
 
     /// Drops the tenth that was used least recently: rarely, so that its cost spreads over many inserts.
@@ -197,12 +198,28 @@ impl Keeper {
     /// the records.
     pub(crate) fn drop_leases(&self, why: &Arc<str>) {
         for slot in self.slots() {
-            if let Some(held) = slot.discard() {
-                self.emit(CredentialEventKind::Invalidated, Some(&held.lease), Some(why.clone()));
-                held.revoke(why);
-            }
+            self.end(&slot, why);
         }
         self.cache.keyed.clear();
+    }
+
+    /// As [`drop_leases`](Self::drop_leases), but only of what was made for some callers.
+    pub(crate) fn drop_leases_of(&self, is_meant: &dyn Fn(&SpiffeId) -> bool, why: &Arc<str>) {
+        let keyed = &self.cache.keyed;
+        let theirs = keyed.iter().filter(|slot| slot.principal.as_ref().is_some_and(is_meant));
+        let theirs: Vec<(Digest, Arc<Slot>)> = theirs.map(|slot| (*slot.key(), slot.clone())).collect();
+        for (digest, slot) in theirs {
+            self.end(&slot, why);
+            keyed.remove(&digest);
+        }
+    }
+
+    /// Lets go of a lease and ends its value at the issuer, whoever may be using it.
+    fn end(&self, slot: &Slot, why: &Arc<str>) {
+        if let Some(held) = slot.discard() {
+            self.emit(CredentialEventKind::Invalidated, Some(&held.lease), Some(why.clone()));
+            held.revoke(why);
+        }
     }
 
     /// Nobody is allowed the credential any more: lets go of what was minted for it. Requests that are under way with a

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use claviger_contract::{Attested, Clock, EventSink, Outbound, Secretless, SubjectTokens};
 use claviger_policy::document::{Diagnostics, Located, Table};
-use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme};
+use claviger_policy::{CredentialFacts, Grant, HostPattern, Scheme, SpiffeId};
 use http::StatusCode;
 
 use self::narrowed::Narrowed;
@@ -343,6 +343,18 @@ impl Credentials {
         }
     }
 
+    /// An operator suspended some callers: leases that are theirs alone are dropped and wiped, and what was made for them
+    /// is ended at its issuer. What everybody shares stays.
+    pub fn drop_leases_of(&self, is_meant: &dyn Fn(&SpiffeId) -> bool, why: &Arc<str>) {
+        self.keepers.values().flat_map(Entry::all_keepers).for_each(|keeper| keeper.drop_leases_of(is_meant, why));
+    }
+
+    /// Whether upstream may refuse a value of the credential and take another that is to be had: then a small body is
+    /// kept for the time of an exchange.
+    pub fn may_be_exchanged(&self, name: &str) -> bool {
+        self.keepers.get(name).is_some_and(|entry| entry.keeper.source.is_renewable() || entry.keeper.is_rotating())
+    }
+
     /// Reads a credential's value again now, instead of within a second: somebody knows that it has changed.
     ///
     /// # Errors
@@ -353,11 +365,6 @@ impl Credentials {
             Some(entry) => entry.keeper.reread().await,
             None => Err(CredentialError::Unknown(name.into())),
         }
-    }
-
-    /// Whether a rotation of the credential is open, so that a 401 may be answered by the other value.
-    pub fn is_rotating(&self, name: &str) -> bool {
-        self.keepers.get(name).is_some_and(|entry| entry.keeper.is_rotating())
     }
 
     /// Upstream refused a value (401) while a [rotation](Lease::is_rotating) is open: the other one, if it is worth a try.

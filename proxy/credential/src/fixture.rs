@@ -55,6 +55,18 @@ impl Events {
     }
 }
 
+impl Events {
+    /// Kind and detail of those since the last call.
+    pub(crate) fn told(&self) -> Vec<(&'static str, String)> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        let tell = |event: Event| match event {
+            Event::Credential(event) => (event.kind.code(), event.detail.as_deref().unwrap_or_default().to_owned()),
+            other => panic!("not of a credential: {other:?}"),
+        };
+        events.into_iter().map(tell).collect()
+    }
+}
+
 /// One answer of the scripted issuer.
 #[derive(Debug)]
 pub(crate) enum Answer {

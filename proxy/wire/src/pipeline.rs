@@ -95,7 +95,7 @@ async fn pass(
     }
     // The body first: a value that upstream may not know yet is for a request that can be sent once more.
     let sent = Rc::new(Sent::default());
-    let keep = || is_rotating(generation, &judged.grant);
+    let keep = || may_be_exchanged(generation, &judged.grant);
     let (whole, streaming) = judged.body.split(service, &generation.limits, trail, &sent, keep).await?;
     // Also in a body, where one is at hand.
     let whole = whole.map(|body| spot_in_body(generation, trail, &mut head, body, &mut shown, &attested, service));
@@ -296,7 +296,7 @@ impl Unsent {
     }
 }
 
-/// Up to this size a body is held for the time of an exchange, while a credential is rotated.
+/// Up to this size a body is held for the time of an exchange whose credential upstream may refuse and another replace.
 const KEPT_MAX: usize = 65_536;
 
 /// How long a body is, if it says so and may be held.
@@ -304,10 +304,10 @@ fn kept_size(body: &ClientBody) -> Option<usize> {
     body.size_hint().exact().and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= KEPT_MAX)
 }
 
-/// Whether a rotation of the credential is open: upstream may refuse one of its values and take the other.
-fn is_rotating(generation: &Generation, grant: &Grant) -> bool {
+/// Whether the request may have to be sent once more: upstream may refuse the value, and another is to be had.
+fn may_be_exchanged(generation: &Generation, grant: &Grant) -> bool {
     match grant.credential() {
-        CredentialUse::Named(name) => generation.credentials.is_rotating(name),
+        CredentialUse::Named(name) => generation.credentials.may_be_exchanged(name),
         CredentialUse::None => false,
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use claviger_contract::event::{CredentialEvent, CredentialEventKind, CredentialStamp};
@@ -27,8 +27,9 @@ use crate::source::Issued;
 const ATTEMPTS_MAX: u32 = 8;
 /// For one attempt, however many calls it makes.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-/// So many attempts are under way at a time: a rule that goes may end thousands of values.
-const AT_ONCE_MAX: usize = 16;
+/// So many attempts of one credential are under way at a time: a rule that goes may end thousands of values. Each has
+/// places of its own, so that an issuer that does not answer delays the revocations of no other.
+const AT_ONCE_MAX: usize = 8;
 
 /// What a lease's value is called in records.
 #[derive(Clone, Debug)]
@@ -107,9 +108,7 @@ pub(crate) struct Revocations {
     clock: Arc<dyn Clock>,
     events: Arc<dyn EventSink>,
     runtime: tokio::runtime::Handle,
-    slots: Semaphore,
-    /// For those that an operator asked for: they do not queue behind what some issuer does not answer.
-    urgent: Semaphore,
+    shares: Mutex<HashMap<Share, Weak<Semaphore>>>,
     pending: Mutex<HashMap<u64, About>>,
     /// How many are pending.
     count: watch::Sender<usize>,
@@ -117,9 +116,17 @@ pub(crate) struct Revocations {
     closing: watch::Sender<bool>,
 }
 
-async fn attempt_one(issued: &dyn Issued, slots: &Semaphore) -> Result<(), SourceError> {
+/// Whose places an attempt takes: those of its credential, and of the two kinds that there are. What an operator asked
+/// for does not queue behind what the issuer did not answer before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Share {
+    credential: Arc<str>,
+    urgent: bool,
+}
+
+async fn attempt_one(issued: &dyn Issued, places: &Semaphore) -> Result<(), SourceError> {
     // Never closed.
-    let _slot = slots.acquire().await;
+    let _place = places.acquire().await;
     tokio::time::timeout(ATTEMPT_TIMEOUT, issued.revoke()).await.unwrap_or(Err(SourceError::Aborted))
 }
 
@@ -129,8 +136,7 @@ impl Revocations {
             clock,
             events,
             runtime,
-            slots: Semaphore::new(AT_ONCE_MAX),
-            urgent: Semaphore::new(AT_ONCE_MAX),
+            shares: Mutex::default(),
             pending: Mutex::default(),
             count: watch::Sender::new(0),
             closing: watch::Sender::new(false),
@@ -155,19 +161,19 @@ impl Revocations {
         self.pending().insert(number, about.clone());
         self.count.send_modify(|count| *count += 1);
         let place = Place { all: self.clone(), number };
+        let places = self.places(Share { credential: about.stamp.name.clone(), urgent });
         let runtime = self.runtime.clone();
         runtime.spawn(async move {
-            let slots = if urgent { &self.urgent } else { &self.slots };
-            self.run(&*issued, &about, &why, slots).await;
+            self.run(&*issued, &about, &why, &places).await;
             drop(place);
         });
     }
 
-    async fn run(&self, issued: &dyn Issued, about: &About, why: &Arc<str>, slots: &Semaphore) {
+    async fn run(&self, issued: &dyn Issued, about: &About, why: &Arc<str>, places: &Semaphore) {
         let mut closing = self.closing.subscribe();
         for attempt in 1..=ATTEMPTS_MAX {
             let last = attempt == ATTEMPTS_MAX || *closing.borrow_and_update();
-            let Err(cause) = attempt_one(issued, slots).await else {
+            let Err(cause) = attempt_one(issued, places).await else {
                 return self.emit(CredentialEventKind::Revoked, about, why.clone());
             };
             let last = last || matches!(cause, SourceError::ProofEnded);
@@ -208,7 +214,18 @@ impl Revocations {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<u64, About>> {
+    /// The places of a share, for as long as somebody holds them.
+    fn places(&self, share: Share) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shares.entry(share).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
+            *known = Arc::downgrade(&places);
+            places
+        })
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<u64, About>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

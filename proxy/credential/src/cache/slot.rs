@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use claviger_contract::event::CredentialStamp;
+use claviger_policy::SpiffeId;
 use tokio::sync::watch;
 
 use super::overlap::{Overlap, Which};
@@ -66,6 +67,8 @@ pub(super) struct Slot {
     pub(super) held: ArcSwapOption<Held>,
     flight: Mutex<Flight>,
     used_at_ms: AtomicI64,
+    /// Whose it is, if not everyone's.
+    pub(super) principal: Option<SpiffeId>,
 }
 
 /// The mint under way, and the failures since the last good one.
@@ -91,6 +94,11 @@ pub(super) struct Failure {
 }
 
 impl Slot {
+    /// The place of a lease that is this caller's own.
+    pub(super) fn of(principal: SpiffeId) -> Self {
+        Self { principal: Some(principal), ..Self::default() }
+    }
+
     /// Never held across an await; what it guards is whole between statements, also after a panic.
     pub(super) fn flight(&self) -> MutexGuard<'_, Flight> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)

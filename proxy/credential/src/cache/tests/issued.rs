@@ -177,6 +177,81 @@ async fn suspension_does_not_queue_behind_an_issuer_that_hangs() {
     assert_eq!(registrar.ended(), [21]);
 }
 
+/// One issuer that hangs, with more to be ended there than it has places for, and one that answers.
+#[tokio::test]
+async fn an_issuer_that_hangs_delays_no_other_credential() {
+    let (hanging, registrar) = bench(true);
+    let (other, answering) = bench(true);
+    let other = Keeper {
+        name: "other".into(),
+        source: other.keeper.source.clone(),
+        hosts: other.keeper.hosts.clone(),
+        serve_until_ms: None,
+        cache: Arc::default(),
+        revocations: hanging.keeper.revocations.clone(),
+        clock: hanging.clock.clone(),
+        events: hanging.events.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let other = Arc::new(other);
+    for number in 0..100 {
+        let caller = caller_named(&format!("c{number}"), None);
+        settle(hanging.keeper.lease(&caller, true)).await.1.unwrap();
+    }
+    settle(other.lease(&caller_named("one", None), true)).await.1.unwrap();
+    registrar.hangs.store(true, Ordering::SeqCst);
+    for retired in [&hanging.keeper, &other] {
+        retired.retire(&"no rule uses the credential any more".into());
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((registrar.ended(), answering.ended()), (vec![], vec![1]));
+    // Nor does what was begun before delay an operator, whose credential has the same issuer.
+    registrar.hangs.store(false, Ordering::SeqCst);
+    settle(hanging.keeper.lease(&caller_named("last", None), true)).await.1.unwrap();
+    hanging.keeper.drop_leases(&"suspended".into());
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(registrar.ended(), [101]);
+}
+
+/// A principal that is suspended: what is its own goes and is ended, also what is on its way; the others' stays.
+#[tokio::test]
+async fn a_suspended_caller_loses_what_is_its_own() {
+    let (bench, registrar) = bench(true);
+    let ask = |name: &str| bench.keeper.lease(&caller_named(name, None), true);
+    let (one, two) = (caller_named("one", None).principal.id.clone(), caller_named("two", None).principal.id.clone());
+    let in_flight = settle(ask("one")).await.1.unwrap();
+    settle(ask("two")).await.1.unwrap();
+    bench.events.take();
+    bench.keeper.drop_leases_of(&|id| *id == one, &"suspended".into());
+    bench.idle().await;
+    assert_eq!((registrar.ended(), bench.events.take()), (vec![1], vec!["invalidated", "revoked"]));
+    assert!(settle(ask("two")).await.0, "kept");
+    drop(in_flight);
+    // Nothing of it is left to end; and what a mint brings that was begun before does not come to serve.
+    let on_its_way = ask("one");
+    bench.keeper.drop_leases_of(&|id| *id == one, &"suspended".into());
+    assert!(settle(on_its_way).await.1.is_err());
+    bench.idle().await;
+    assert_eq!((registrar.ended(), bench.keeper.cache.keyed.len()), (vec![1, 3], 1));
+    bench.keeper.drop_leases_of(&|id| *id != two && *id != one, &"suspended".into());
+    bench.idle().await;
+    assert_eq!(registrar.ended(), [1, 3]);
+}
+
+/// What everybody shares is nobody's own.
+#[tokio::test]
+async fn a_suspended_caller_leaves_what_is_shared() {
+    let (bench, registrar) = bench(false);
+    lease(&bench).await;
+    bench.keeper.drop_leases_of(&|_| true, &"suspended".into());
+    bench.idle().await;
+    assert_eq!((registrar.ended(), bench.get().await), (vec![], Ok((1, true))));
+}
+
 #[tokio::test]
 async fn what_ends_by_itself_is_left_alone() {
     let (bench, registrar) = bench(false);

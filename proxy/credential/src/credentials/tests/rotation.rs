@@ -65,7 +65,7 @@ impl World {
 async fn a_value_that_a_probe_showed_to_work_serves_at_once() {
     let (world, credentials) = rotated(true);
     assert_eq!(credentials.serving().await, NEW);
-    assert!(credentials.send(&[NEW], false).await && credentials.is_rotating("c"));
+    assert!(credentials.send(&[NEW], false).await && credentials.may_be_exchanged("c"));
     assert!(world.told(0).await.is_empty());
 }
 
@@ -196,7 +196,7 @@ async fn after_the_end_of_a_rotation_no_former_value_is_sent() {
             true => drop(world.sealed().take_back("c").unwrap()),
         }
         tick();
-        until(|| async { (!credentials.is_rotating("c")).then_some(()) }).await;
+        until(|| async { (!credentials.may_be_exchanged("c")).then_some(()) }).await;
         for replayable in [true, false] {
             assert_eq!(value(&*credentials.get(replayable).await), kept);
         }

@@ -244,6 +244,8 @@ async fn an_issuer_that_asks_for_time_gets_it() {
 
 mod client_auth;
 mod discovery;
+mod faults;
 mod grants;
 mod keys;
+mod revocation;
 mod stage;

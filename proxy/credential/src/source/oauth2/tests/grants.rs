@@ -14,7 +14,7 @@ const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// A workload that showed this token.
-fn with_token(name: &str, token: &str, ends: Option<i64>) -> Attested {
+pub(super) fn with_token(name: &str, token: &str, ends: Option<i64>) -> Attested {
     let mut digest = [0; 32];
     digest[..token.len().min(32)].copy_from_slice(&token.as_bytes()[..token.len().min(32)]);
     let token = Some(Secret::from(token.to_owned()));
