@@ -2,13 +2,15 @@
 
 mod candidate;
 mod hosts;
+mod selection;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use hosts::{Claim, HostIndex};
+
+use selection::{Selection, Selections};
 
 use crate::asked::{Asked, Wanted};
 use crate::compile::TestCase;
@@ -47,17 +49,7 @@ struct Binding {
     attested: Attested,
     /// The team of the principal, if its files are wrong and it has none that were in force.
     frozen: Option<Arc<str>>,
-    /// For each service the enforced candidates, then the observed ones, each in order of rank.
-    candidates: Box<[Candidate]>,
-    spans: Box<[Span]>,
-}
-
-/// Where a service's candidates stand.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    observed: u32,
-    end: u32,
+    selection: Arc<Selection>,
 }
 
 /// Everything that decisions read.
@@ -70,6 +62,9 @@ pub(crate) struct Data {
     pub(crate) set: RuleSet,
     /// By service: every candidate in order of rank (denies, then by priority, then by the file).
     pub(crate) ranked: Vec<Vec<Candidate>>,
+    /// The rules with conditions on the principal.
+    conditional: Vec<usize>,
+    selections: Selections,
     pub(crate) teams: Vec<Team>,
     /// What the configuration defines and decisions do not read.
     pub(crate) declared: Declared,
@@ -102,8 +97,23 @@ impl Data {
         let teams = std::mem::take(&mut declared.teams);
         let ranked = candidate::rank(&set, services.len());
         let asked = asked_attributes(&workloads, &set);
-        let nothing = "".into();
-        Self { generation, trust_domain, services, hosts, workloads, set, ranked, teams, declared, asked, nothing }
+        let conditional = set.rules.iter().enumerate().filter(|(_, rule)| !rule.principal_conditions.is_empty());
+        let conditional = conditional.map(|(at, _)| at).collect();
+        Self {
+            generation,
+            trust_domain,
+            services,
+            hosts,
+            workloads,
+            set,
+            ranked,
+            conditional,
+            selections: Selections::default(),
+            teams,
+            declared,
+            asked,
+            nothing: "".into(),
+        }
     }
 
     /// The claim of the service that has this host, port and path.
@@ -313,7 +323,8 @@ impl Policy {
         Target::parse(scheme, authority, path_and_query, mode)
     }
 
-    /// Binds a principal: once per proof and generation, off the hot path. Looks at every rule.
+    /// Binds a principal: once per proof and generation, off the hot path. The first that satisfies the same selectors
+    /// has every rule looked at.
     pub fn bind(&self, principal: &Arc<Principal>) -> Bound {
         self.bind_as(principal, Attested::Really)
     }
@@ -321,25 +332,6 @@ impl Policy {
     pub(crate) fn bind_as(&self, principal: &Arc<Principal>, attested: Attested) -> Bound {
         let data = &self.data;
         let selected = Selected::new(principal, &data.workloads, data.trust_domain.as_str(), attested);
-        let concerned: Vec<bool> = data.set.rules.iter().map(|rule| rule.matches(rule.concerns(&selected))).collect();
-        let mut candidates = Vec::new();
-        let place = |candidates: &Vec<Candidate>| u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-        let mut spans = Vec::with_capacity(data.ranked.len());
-        for ranked in &data.ranked {
-            let start = place(&candidates);
-            let mut observed = Vec::new();
-            for candidate in ranked {
-                let Some(instance) = data.instance(candidate.instance) else { continue };
-                if !concerned.get(instance.rule).copied().unwrap_or_default() {
-                    continue;
-                }
-                let enforced = data.set.rules.get(instance.rule).is_some_and(|rule| rule.enforce);
-                if enforced { candidates.push(*candidate) } else { observed.push(*candidate) }
-            }
-            let boundary = place(&candidates);
-            candidates.append(&mut observed);
-            spans.push(Span { start, observed: boundary, end: place(&candidates) });
-        }
         Bound(Arc::new(Binding {
             data: data.clone(),
             principal: principal.clone(),
@@ -349,8 +341,7 @@ impl Policy {
                 .iter()
                 .find(|team| team.is_frozen() && team.has(&principal.id))
                 .map(|t| t.name().clone()),
-            candidates: candidates.into(),
-            spans: spans.into(),
+            selection: data.selections.of(data, &selected),
         }))
     }
 
@@ -432,17 +423,12 @@ impl Bound {
 
     /// The enforced candidates of a service, in order of rank.
     pub(crate) fn enforced(&self, service: usize) -> &[Candidate] {
-        self.slice(service, |span| span.start..span.observed)
+        self.0.selection.enforced(service)
     }
 
     /// The candidates with `enforce = false`, in order of rank.
     pub(crate) fn observed(&self, service: usize) -> &[Candidate] {
-        self.slice(service, |span| span.observed..span.end)
-    }
-
-    fn slice(&self, service: usize, part: impl Fn(&Span) -> Range<u32>) -> &[Candidate] {
-        let range = self.0.spans.get(service).map(part).unwrap_or_default();
-        self.0.candidates.get(range.start as usize..range.end as usize).unwrap_or_default()
+        self.0.selection.observed(service)
     }
 }
 

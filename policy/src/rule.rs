@@ -118,9 +118,13 @@ impl fmt::Display for Gift<'_> {
 impl Rule {
     /// Whether the principal is one of `who`, and what the rule asks of it holds.
     pub(crate) fn concerns(&self, selected: &Selected<'_>) -> Truth {
-        let conditions =
-            self.principal_conditions.iter().map(|condition| condition.holds_for_principal(selected.principal));
-        conditions.fold(self.selects(selected), Truth::min)
+        self.selects(selected).min(self.asks_of(selected.principal))
+    }
+
+    /// Whether the conditions on the principal hold, whoever it is.
+    pub(crate) fn asks_of(&self, principal: &Principal) -> Truth {
+        let conditions = self.principal_conditions.iter().map(|condition| condition.holds_for_principal(principal));
+        conditions.fold(Truth::True, Truth::min)
     }
 
     pub(crate) fn selects(&self, selected: &Selected<'_>) -> Truth {

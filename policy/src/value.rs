@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{AttributeValue, Fact};
 
 /// Three-valued truth (Kleene's strong logic). Ordered, so that "all of" is the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Truth {
     False,
     Unknown,
