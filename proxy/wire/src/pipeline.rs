@@ -67,7 +67,13 @@ async fn pass(
     let target = connection.target(&head, &generation.policy)?;
     trail.target(&target);
     let prefixed = head::is_prefixed(&head, &target);
-    let service = service_of(generation, &target).map_err(|refusal| trail.or_stolen(refusal, &shown))?;
+    let service = match service_of(generation, &target) {
+        Ok(service) => service,
+        Err(refusal) if shown.is_empty() => return Err(refusal),
+        Err(refusal) => {
+            return Err(Box::pin(on_the_way_out(connection, generation, trail, &head, refusal, &shown)).await);
+        }
+    };
     // Clients that log in themselves are answered in their protocol's words.
     let mut asked = Login::asked(service, &target, &head.method);
     trail.speak(asked.as_ref().map_or(Dialect::Claviger, Asked::dialect));
@@ -169,6 +175,22 @@ async fn known(
         asked.check(service, target, head, login::caller(connection, service, &attested))?;
     }
     Ok((attested, bound))
+}
+
+/// A placeholder on the way to a host that no service names: who shows it is asked for the record's sake.
+async fn on_the_way_out(
+    connection: &Connection,
+    generation: &Generation,
+    trail: &mut Trail,
+    head: &Parts,
+    refusal: Refusal,
+    shown: &[Spotted],
+) -> Refusal {
+    // A key's place is the service's to name; without one the proof stands where it is the proxy's.
+    if let Ok((attested, _)) = connection.attest(generation, head, std::iter::empty()).await {
+        trail.attested(&attested, &generation.policy);
+    }
+    trail.or_stolen(refusal, shown)
 }
 
 fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {

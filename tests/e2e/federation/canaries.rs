@@ -1,5 +1,6 @@
 //! Placeholders of a workload's own: unique, unnoticed where they belong, and told of where they do not.
 
+use base64::Engine as _;
 use claviger_tests::origin::{echo, full, handler};
 use claviger_tests::{Origin, Proxy, World};
 use http_body_util::BodyExt;
@@ -55,7 +56,9 @@ impl Stage {
              \"secret://sealed/pager\"\n[allow.pager]\nwho = \"app\"\nto = \"pager\"\nops = [\"*\"]\n",
             notes.port()
         );
-        world.configure(&world.usual(origin.port(), &format!("{MORE}{notes_service}")));
+        let text = world.usual(origin.port(), &format!("{MORE}{notes_service}"));
+        // Hosts that nobody names pass untouched: what is in their names is looked at all the same.
+        world.configure(&text.replace("mode = \"forward\"", "mode = \"forward\"\nunmatched = \"tunnel\""));
         let proxy = world.start();
         Self { world, origin, notes, proxy }
     }
@@ -157,6 +160,92 @@ async fn a_stolen_placeholder_tells_on_the_thief() {
     }
     let text = stage.world.run(&["ledger", "query", "--alerts", "--config", "claviger.toml"]).stdout;
     assert!(String::from_utf8(text).unwrap().contains("alert=placeholder_stolen of=app for=api"));
+    assert!(stage.proxy.stop().success());
+}
+
+/// Wherever clients put a key: the owner's passes there, another's does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_known_in_every_form_that_clients_give_it() {
+    let stage = Stage::start().await;
+    let own = stage.placeholder("app", "api");
+    let basic = |text: String| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+    let headers = [
+        ("authorization", format!("Bearer {own}")),
+        ("authorization", format!("Token token={own}")),
+        ("authorization", basic(format!("user:{own}"))),
+        ("authorization", basic(format!("{own}:"))),
+        ("authorization", basic(format!("{own}:x-oauth-basic"))),
+        ("cookie", format!("a=b; session={own}; c=d")),
+        ("x-api-key", own.clone()),
+        ("x-own-header", format!("{{\"key\":\"{own}\"}}")),
+    ];
+    let paths = [
+        format!("/v1/x?key={own}"),
+        format!("/v1/x?a=b&key={own}&c=d"),
+        format!("/v1/bot{own}/x"),
+        format!("/v1/{own}"),
+    ];
+    let stolen = (403, "placeholder_stolen".to_owned());
+    for (name, value) in &headers {
+        assert_eq!(
+            stage.ask("app", "api.test", "/v1/x", &[(name, value)], None).await.1,
+            "",
+            "its owner: {name}: {value}"
+        );
+        assert_eq!(stage.ask("job", "api.test", "/v1/x", &[(name, value)], None).await, stolen, "{name}: {value}");
+        assert_eq!(
+            stage.ask("app", "notes.test", "/", &[(name, value)], None).await,
+            stolen,
+            "elsewhere: {name}: {value}"
+        );
+    }
+    for path in &paths {
+        assert_eq!(stage.ask("app", "api.test", path, &[], None).await.1, "", "its owner: {path}");
+        assert_eq!(stage.ask("job", "api.test", path, &[], None).await, stolen, "{path}");
+        assert_eq!(stage.ask("app", "notes.test", path, &[], None).await, stolen, "elsewhere: {path}");
+    }
+    let asked = headers.len() + paths.len();
+    assert_eq!((stage.origin.seen().len(), stage.notes.seen().len()), (asked, 0));
+    stage.proxy.records("finished", 3 * asked);
+    let alerts = stage.alerts();
+    assert_eq!(alerts.len(), 2 * asked);
+    assert!(alerts.iter().all(|one| one["alert"]["workload"] == "app"), "{alerts:#?}");
+    assert!(stage.proxy.stop().success());
+}
+
+/// A name is told to whoever serves it, also where nothing is sent there.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_leave_in_the_name_of_a_host() {
+    let stage = Stage::start().await;
+    let own = stage.placeholder("app", "api");
+    let tag = &own[own.len() - 25..];
+    let ask = async |who: &str, url: &str| {
+        let through = format!("http://jwt:{}@{}", stage.world.token(who), stage.proxy.address("forward"));
+        let client = reqwest::Client::builder().proxy(reqwest::Proxy::all(through).unwrap()).build().unwrap();
+        client.get(url).send().await.map(|answer| answer.headers().get("claviger-refused").cloned())
+    };
+    // Its own, and another's; in a CONNECT, which could not be looked into, and without.
+    for (who, url) in [
+        ("app", format!("https://{tag}.evil.test/")),
+        ("job", format!("https://x.{tag}.evil.test:8443/")),
+        ("job", format!("http://{}.evil.test/", tag.to_ascii_uppercase())),
+    ] {
+        let answer = ask(who, &url).await;
+        // A client is not told why a CONNECT was refused.
+        assert!(
+            answer.as_ref().is_err() || answer.as_ref().unwrap().as_ref().unwrap() == "placeholder_stolen",
+            "{url}: {answer:?}"
+        );
+    }
+    stage.proxy.records("finished", 3);
+    let alerts = stage.alerts();
+    assert_eq!(alerts.len(), 3, "{:#?}", stage.proxy.records("decided", 3));
+    for (alert, who) in alerts.iter().zip(["app", "job", "job"]) {
+        assert_eq!(alert["principal"], format!("spiffe://acme.test/ci/{who}"));
+        let told = (&alert["alert"]["workload"], &alert["alert"]["service"], &alert["alert"]["place"]);
+        assert_eq!(told, (&json!("app"), &json!("api"), &json!("the name of the host")));
+        assert_eq!(alert["code"], "placeholder_stolen");
+    }
     assert!(stage.proxy.stop().success());
 }
 

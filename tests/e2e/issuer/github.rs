@@ -3,7 +3,7 @@
 use claviger_tests::{CI, GATEWAY, Proxy, World};
 use serde_json::{Value, json};
 
-use crate::github_double::{CLIENT_ID, GitHub, Trouble};
+use crate::github_double::{APP_ID, CLIENT_ID, GitHub, ORGANISATION, Trouble};
 use crate::scene::get;
 
 fn configure(world: &World, github: &GitHub, app: &str, rules: &str) {
@@ -145,16 +145,59 @@ async fn what_github_refuses_or_widens_is_not_handed_on() {
     // By its owner, who is a user and no organisation.
     let (world, github, proxy) = started("installation = \"acme\"", RULES).await;
     let proof = world.token("app");
-    github.trouble(Some(Trouble::Wider));
-    let (status, _) = get(&proxy, &proof, "/github/repos/acme/docs/contents").await;
-    assert_eq!(status, 503);
-    let failed = |credential: &Value| credential["kind"] == "failed";
-    let records = proxy.records("credential", 1);
-    let detail = records.iter().find(|record| failed(record)).unwrap()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("/app/installations/99/access_tokens") && detail.contains("more permissions"), "{detail}");
+    let mut failures = 0;
+    for (trouble, path, told) in [
+        (Trouble::Wider, "docs/contents", "more permissions"),
+        (Trouble::More, "site/issues", "repositories"),
+        (Trouble::All, "docs/issues", "selected repositories"),
+    ] {
+        github.trouble(Some(trouble));
+        let method = if path == "site/issues" { "POST" } else { "GET" };
+        let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
+        let detail = loop {
+            let (status, _) = send(&proxy, &proof, method, &format!("/github/repos/acme/{path}")).await;
+            assert_eq!(status, 503, "{trouble:?}");
+            let failed = proxy.records("credential", 1).into_iter().filter(|record| record["kind"] == "failed");
+            let failed: Vec<Value> = failed.collect();
+            // A failure is told to all until it is time to try again; the trouble before is over then.
+            if failed.len() > failures && failed.last().unwrap()["detail"].as_str().unwrap().contains(told) {
+                failures = failed.len();
+                break failed.last().unwrap()["detail"].as_str().unwrap().to_owned();
+            }
+            assert!(std::time::Instant::now() < deadline, "{trouble:?}: {failed:?}");
+        };
+        assert!(detail.contains("/app/installations/99/access_tokens"), "{detail}");
+    }
+    assert!(github.tokens().iter().all(|token| !proxy.output().contains(&token.value)));
     github.trouble(Some(Trouble::Down));
     let (status, _) = get(&proxy, &proof, "/github/repos/acme/secrets/contents").await;
     assert_eq!(status, 503);
+    proxy.stop();
+}
+
+/// By the App's number, the installation of an organisation, and repositories by theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_as_good_as_names() {
+    let world = World::new();
+    let github = GitHub::start(&world.ca).await;
+    world.seal("app-key", &github.pem, &[&format!("127.0.0.1:{}", github.port())]);
+    let rules = r#"
+[allow.read-docs]
+who = "app"
+to = "github"
+ops = ["GET /repos/acme/docs/**", "GET /repos/acme/site/**"]
+narrow = { repository_ids = [1], permissions = { contents = "read" } }
+"#;
+    let app = format!("installation = \"{ORGANISATION}\"\nrepository_ids = [1, 2]");
+    configure(&world, &github, &app, rules);
+    let text = std::fs::read_to_string(world.path().join("claviger.toml")).unwrap();
+    world.configure(&text.replace(&format!("client_id = \"{CLIENT_ID}\""), &format!("app_id = {APP_ID}")));
+    let proxy = world.start();
+    let proof = world.token("app");
+    assert_eq!(get(&proxy, &proof, "/github/repos/acme/docs/contents").await.0, 200, "{:?}", github.refused());
+    assert_eq!(get(&proxy, &proof, "/github/repos/acme/site/contents").await.0, 404, "it is for the first only");
+    assert_eq!(github.asked(), [json!({"repository_ids": [1], "permissions": {"contents": "read"}})]);
+    assert_eq!(github.refused(), [""; 0]);
     proxy.stop();
 }
 

@@ -21,6 +21,7 @@ pub(crate) const CLIENT_ID: &str = "Iv23liTest";
 pub(crate) const APP_ID: u64 = 4711;
 pub(crate) const INSTALLATION: u64 = 99;
 const OWNER: &str = "acme";
+pub(crate) const ORGANISATION: &str = "acme-corp";
 
 /// A running GitHub with one App, installed on `acme` for three repositories.
 #[derive(Clone)]
@@ -46,6 +47,10 @@ struct State {
 pub(crate) enum Trouble {
     /// Tokens may write what was asked to be read.
     Wider,
+    /// Tokens are for more repositories than were asked for.
+    More,
+    /// Tokens are for all repositories.
+    All,
     /// 503.
     Down,
 }
@@ -156,9 +161,16 @@ impl State {
                 return self.refuse(401, why);
             }
         }
+        if head.method == Method::POST && path.first() == Some(&"app") && header("content-type") != "application/json" {
+            return self.refuse(415, "Unsupported 'Content-Type', must be: application/json");
+        }
+        if head.uri.query().is_some() {
+            return self.refuse(400, "none of these calls has a query");
+        }
         let installation =
             json!({"id": INSTALLATION, "app_id": APP_ID, "account": {"login": OWNER}, "suspended_at": null});
         match (&head.method, path.as_slice()) {
+            (&Method::GET, ["orgs", ORGANISATION, "installation"]) => answer(200, &installation),
             (&Method::GET, ["repos", OWNER, name, "installation"])
                 if repositories().iter().any(|(_, known)| known == name) =>
             {
@@ -192,8 +204,13 @@ impl State {
         };
         let read = |text: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok() };
         let (Some(head), Some(said)) = (read(header), read(claims)) else { return Err("no JSON".into()) };
-        if head["alg"] != "RS256" || head["typ"] != "JWT" {
-            return Err("the algorithm is RS256".into());
+        if head != json!({"alg": "RS256", "typ": "JWT"}) {
+            return Err("the header is that of RS256, and nothing more".into());
+        }
+        let mut names: Vec<&String> = said.as_object().map(|claims| claims.keys().collect()).unwrap_or_default();
+        names.sort_unstable();
+        if names != ["exp", "iat", "iss"] {
+            return Err(format!("the claims are exp, iat and iss, not {names:?}"));
         }
         let signed = format!("{header}.{claims}");
         let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public);
@@ -204,7 +221,8 @@ impl State {
         let (Some(iat), Some(exp)) = (said["iat"].as_i64(), said["exp"].as_i64()) else {
             return Err("iat and exp".into());
         };
-        if iat > now {
+        // "60 seconds in the past" is what the documentation recommends; more is nobody's clock.
+        if iat > now || now - iat > 120 {
             return Err(
                 "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
                     .into(),
@@ -245,6 +263,9 @@ impl State {
                 .map(|id| known.iter().find(|(known, _)| id == known).copied())
                 .collect::<Option<Vec<_>>>()
         });
+        if names.is_some() && ids.is_some() {
+            return self.refuse(422, "repositories and repository_ids are not written together");
+        }
         let selected = match (names, ids) {
             (Some(None), _) | (_, Some(None)) => {
                 return self.refuse(422, "There is at least one repository that does not exist or is not accessible to the parent installation.");
@@ -264,8 +285,12 @@ impl State {
                 permissions.insert(name.clone(), level.to_owned());
             }
         }
-        if *self.trouble.lock().unwrap() == Some(Trouble::Wider) {
-            permissions = granted();
+        let mut selected: Option<Vec<(i64, &'static str)>> = selected;
+        match *self.trouble.lock().unwrap() {
+            Some(Trouble::Wider) => permissions = granted(),
+            Some(Trouble::More) => selected = Some(repositories().to_vec()),
+            Some(Trouble::All) => selected = None,
+            Some(Trouble::Down) | None => {}
         }
         let value = token();
         let list = selected.as_ref().map(|some| some.iter().map(|(_, name)| (*name).to_owned()).collect::<Vec<_>>());

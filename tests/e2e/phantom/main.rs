@@ -1,5 +1,6 @@
 //! Clients that log in themselves, and never see a token.
 
+mod leaks;
 mod life;
 mod oauth2;
 mod scene;

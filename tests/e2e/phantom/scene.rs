@@ -110,6 +110,12 @@ impl<'a> Caller<'a> {
         request.form(form).send().await.unwrap()
     }
 
+    /// A call of Vault's API with this token and body.
+    pub(crate) async fn send_json(&self, path: &str, token: &str, body: &Value) -> Response {
+        let request = Self::http().post(self.url(path)).header("proxy-authorization", &self.proof);
+        request.header("x-vault-token", token).body(body.to_string()).send().await.unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let mut request = Self::http().get(self.url(path)).header("proxy-authorization", &self.proof);
         for (name, value) in headers {

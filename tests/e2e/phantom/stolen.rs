@@ -1,8 +1,10 @@
 //! A handle in other hands.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::scene::{Caller, Scene, refused, told};
+use crate::scene::{Caller, Scene, configure, refused, told};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_workloads_handle_is_refused_and_told_of() {
@@ -81,4 +83,76 @@ async fn a_token_in_the_url_is_refused() {
     assert_eq!(scene.origin.connections(), 0);
     let text = format!("{:?}", proxy.records("decided", 3));
     assert!(!text.contains(&handle), "{text}");
+}
+
+/// Clients of Vault show handles in other places than those of OAuth: in a header of Vault's own, and in bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn anothers_handle_is_of_no_use_at_vault_either() {
+    let scene = Scene::oauth2("").await;
+    let who = "who = [\"app\", \"reader\"]";
+    configure(
+        &scene.world,
+        &format!(
+            "[service.vault]\nhosts = [\"api.test\"]\nconnect = \"127.0.0.1:{}\"\nca = \"ca.pem\"\n\
+             allow_addresses = [\"127.0.0.1\"]\ninject = {{ header = \"x-vault-token\" }}\nlogin = \"vault\"\n\
+             secret = \"secret://sealed/api\"\n[allow.vault]\n{who}\nto = \"vault\"\nops = [\"* /v1/**\"]\n",
+            scene.origin.port()
+        ),
+    );
+    let proxy = scene.start();
+    let (app, reader) = (Caller::new(&scene.world, &proxy, "app"), Caller::new(&scene.world, &proxy, "reader"));
+    let log_in = async |caller: &Caller<'_>| {
+        let answer: Value = caller.post("/vault/v1/auth/approle/login", &[]).await.json().await.unwrap();
+        answer["auth"]["client_token"].as_str().unwrap().to_owned()
+    };
+    let (handle, own) = (log_in(&app).await, log_in(&reader).await);
+    let stolen = refused(403, "handle_stolen");
+    let basic = format!("Basic {}", STANDARD.encode(format!("x:{handle}")));
+    for (name, value) in
+        [("x-vault-token", handle.as_str()), ("authorization", &format!("Bearer {handle}")), ("authorization", &basic)]
+    {
+        let answer = reader.get("/vault/v1/secret/data/x", &[(name, value)]).await;
+        assert_eq!(told(&answer), stolen, "{name}: {value}");
+        let answer = reader.get("/vault/v1/auth/token/lookup-self", &[(name, value)]).await;
+        assert_eq!(told(&answer), stolen, "lookup-self: {name}");
+    }
+    // One's own in the header, and another's in the body: asked about, prolonged, revoked.
+    for word in ["lookup", "renew", "revoke"] {
+        let answer = reader.send_json(&format!("/vault/v1/auth/token/{word}"), &own, &json!({ "token": handle })).await;
+        assert_eq!(told(&answer), stolen, "{word}");
+        let answer = app.send_json(&format!("/vault/v1/auth/token/{word}"), &handle, &json!({ "token": handle })).await;
+        assert!(told(&answer).0 < 300, "its owner: {word}");
+    }
+    assert_eq!(scene.origin.connections(), 0, "no byte of a thief's went upstream");
+    let decided = proxy.records("decided", 14);
+    let alerts: Vec<&Value> = decided.iter().filter(|record| !record["alert"].is_null()).collect();
+    assert_eq!(alerts.len(), 9, "{decided:#?}");
+    for alert in alerts {
+        assert_eq!((&alert["principal"], &alert["decision"]), (&json!("spiffe://acme.test/ci/reader"), &json!("deny")));
+        let of = (&alert["alert"]["workload"], &alert["alert"]["kind"]);
+        assert_eq!(of, (&json!("spiffe://acme.test/ci/app"), &json!("handle_stolen")));
+    }
+    assert!(!format!("{decided:?}").contains(&handle));
+}
+
+/// By forms of OAuth: to be introspected, revoked, or given for a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn anothers_handle_is_not_told_about() {
+    let scene = Scene::oauth2("").await;
+    scene.configure(&scene.crm("").replace("ops = [\"GET /v1/**\"]", "ops = [\"POST /oauth/**\", \"GET /v1/**\"]"));
+    let proxy = scene.start();
+    let (app, reader) = (Caller::new(&scene.world, &proxy, "app"), Caller::new(&scene.world, &proxy, "reader"));
+    let (handle, _) = app.log_in().await;
+    let exchange = [("grant_type", "refresh_token"), ("refresh_token", handle.as_str())];
+    for (path, form) in [
+        ("/crm/oauth/introspect", &[("token", handle.as_str())][..]),
+        ("/crm/oauth/revoke", &[("token", handle.as_str())]),
+        ("/crm/oauth/token", &exchange),
+    ] {
+        assert_eq!(told(&reader.post(path, form).await), refused(400, "handle_stolen"), "{path}");
+        assert_eq!(told(&app.post(path, form).await), (200, None), "its owner: {path}");
+    }
+    assert_eq!(app.call(&handle).await, (200, None), "nobody else's question has ended it");
+    let alerts = proxy.records("decided", 8).iter().filter(|record| !record["alert"].is_null()).count();
+    assert_eq!(alerts, 3);
 }

@@ -128,6 +128,38 @@ async fn the_command_has_neither_the_proof_nor_the_gateways_root() {
     assert!(shown.contains("BEGIN CERTIFICATE") && !shown.contains(&root), "{shown}");
 }
 
+/// The gateway makes the placeholder of a workload; the job keeps it in a variable, and it tells on whoever takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_placeholder_that_the_gateway_made_stays_and_tells_on_a_thief() {
+    let stage = Stage::new().await;
+    let text = std::fs::read_to_string(stage.world.path().join("claviger.toml")).unwrap();
+    let text = text.replace("hosts = [\"api.test\"]", "preset = \"openai\"\nhosts = [\"api.test\"]");
+    let thief = "[workload.thief]\nspiffe = \"spiffe://acme.test/ci/thief\"\n[allow.thief]\nwho = \"thief\"\nto = \"api\"\nops = [\"*\"]\n";
+    stage.world.configure(&format!("{text}\n{thief}"));
+    stage.gateway.wait_for_line("generation 2 is in force");
+    let made = stage.world.run(&["canary", "app", "--service", "api", "--config", "claviger.toml"]);
+    let made = String::from_utf8(made.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    assert!(made.starts_with("sk-"), "{made}");
+    let script = "echo \"$OPENAI_API_KEY\"; curl -sS -o /dev/null -w '%{http_code}\\n' -H \"authorization: Bearer $OPENAI_API_KEY\" https://api.test/v1/hello";
+    let run = |who: &str, key: &str| {
+        let mut command = stage.exec(&[&TRUSTED[..], &["--service", "openai"]].concat(), script);
+        command.env("CLAVIGER_TOKEN", stage.world.token(who)).env("OPENAI_API_KEY", key);
+        stage.run(command).0
+    };
+    assert_eq!(run("app", &made), format!("{made}\n200\n"));
+    assert_eq!(run("thief", &made), format!("{made}\n403\n"));
+    // A real key does not stay.
+    let plain = run("app", "sk-proj-a-real-key-of-a-developer-0123456789");
+    assert!(plain.starts_with("sk-claviger-placeholder-") && plain.ends_with("\n200\n"), "{plain}");
+    let alerts = stage.gateway.records("decided", 3);
+    let alerts: Vec<_> = alerts.iter().filter(|record| !record["alert"].is_null()).collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(
+        (&alerts[0]["principal"], &alerts[0]["alert"]["workload"]),
+        (&json!("spiffe://acme.test/ci/thief"), &json!("app"))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_refuses_is_told_and_no_other_process_is_served() {
     let stage = Stage::new().await;
