@@ -192,24 +192,3 @@ async fn a_certificate_that_is_replaced_is_used_at_once() {
     assert_eq!(setting.oidc.granted_by("mtls", "tls_client_auth"), 1);
     assert!(proxy.stop().success());
 }
-
-/// RFC 7009: what was suspended is ended at the server too.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_credential_is_revoked_at_its_server() {
-    let setting = setting().await;
-    let opaque = format!("resource = \"{AUDIENCE}/opaque\"\n{SECRET}");
-    setting
-        .configure(&[("opaque", setting.keys("basic", true, &opaque)), ("jwt", setting.keys("basic", true, SECRET))]);
-    let proxy = setting.world.start();
-    let proof = setting.world.token("app");
-    // Envoy cannot verify it: it was injected all the same.
-    assert_eq!(get(&proxy, &proof, "opaque").await.0, 401);
-    let output = setting.world.run(&["suspend", "credential", "opaque", "--config", "claviger.toml"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
-    while !setting.oidc.log().contains("revoked basic") {
-        assert!(std::time::Instant::now() < deadline, "{}\n{}", setting.oidc.log(), proxy.output());
-        std::thread::yield_now();
-    }
-    assert!(proxy.stop().success());
-}

@@ -1,5 +1,8 @@
 //! `kind = "oauth2"` against real authorization servers.
 
+mod actor;
+mod assertion;
 mod authentication;
 mod exchange;
+mod revocation;
 mod scene;

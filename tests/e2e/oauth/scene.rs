@@ -1,6 +1,6 @@
 //! A gateway with one service `api`, and one rule and credential for each path of it.
 
-use claviger_tests::{Proxy, World};
+use claviger_tests::{Origin, Proxy, World};
 use serde_json::Value;
 
 /// The configuration: `api` at this port, tokens of workloads from this issuer, and what follows.
@@ -79,4 +79,14 @@ pub(crate) fn failure(proxy: &Proxy, credential: &str) -> String {
         assert!(std::time::Instant::now() < deadline, "{records:#?}");
         count = records.len() + 1;
     }
+}
+
+/// The tokens that arrived at an API for the path of a credential, each once, in order.
+pub(crate) fn arrived(api: &Origin, name: &str) -> Vec<String> {
+    let path = format!("/v1/{name}");
+    let seen = api.seen();
+    let own = seen.iter().filter(|one| one.uri.path() == path);
+    let mut tokens: Vec<_> = own.map(|one| one.header("authorization").unwrap().replace("Bearer ", "")).collect();
+    tokens.dedup();
+    tokens
 }

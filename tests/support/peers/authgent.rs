@@ -1,6 +1,6 @@
 //! An OAuth 2.0 authorization server that exchanges tokens (RFC 8693): PyPI's authgent-server.
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,18 @@ impl Authgent {
     /// Starts it; it takes tokens that this issuer signed for this audience, by the keys at
     /// `ISSUER/.well-known/jwks.json`.
     pub async fn start(issuer: &str, audience: &str) -> Self {
-        let addr = free_port();
+        Self::start_at(free_port(), issuer, audience, &[], None).await
+    }
+
+    /// The same at an address that is known before; what `chaining` issuers signed for this server it takes as assertions,
+    /// each once (RFC 7523). `roots` are what it trusts for their TLS.
+    pub async fn start_at(
+        addr: SocketAddr,
+        issuer: &str,
+        audience: &str,
+        chaining: &[&str],
+        roots: Option<&Path>,
+    ) -> Self {
         let url = format!("http://{addr}");
         let server = Server::spawn("authgent-server", |_| {
             let mut command = Command::new(Installed::authgent());
@@ -28,6 +39,10 @@ impl Authgent {
             command.env("AUTHGENT_SERVER_URL", &url).env("AUTHGENT_SECRET_KEY", "0123456789abcdef0123456789abcdef");
             command.env("AUTHGENT_TRUSTED_OIDC_ISSUERS", json!([issuer]).to_string());
             command.env("AUTHGENT_TRUSTED_OIDC_AUDIENCE", audience).env("AUTHGENT_REGISTER_RATE_LIMIT", "1000");
+            command.env("AUTHGENT_TRUSTED_CHAINING_ISSUERS", json!(chaining).to_string());
+            if let Some(roots) = roots {
+                command.env("SSL_CERT_FILE", roots);
+            }
             command
         });
         let health = format!("{url}/health");

@@ -38,7 +38,20 @@ impl OidcProvider {
     /// names that RFC 7591 registers. Certificates of clients are trusted if `ca` signed them. A token for a resource that
     /// ends with `/opaque` is none that others could verify, and can be revoked.
     pub async fn start_for(ca: &TestCa, name: &str, audience: &str, ttl_seconds: u32, clients: &[Value]) -> Self {
-        let endpoint = Endpoint::reserve(name);
+        Self::start_at(ca, Endpoint::reserve(name), audience, ttl_seconds, clients, &json!({})).await
+    }
+
+    /// As [`start_for`](Self::start_for), at an endpoint that is known before; it exchanges tokens of `trusted` issuers (RFC
+    /// 8693), which it has the key sets of by their names, if they are for it.
+    pub async fn start_at(
+        ca: &TestCa,
+        endpoint: Endpoint,
+        audience: &str,
+        ttl_seconds: u32,
+        clients: &[Value],
+        trusted: &Value,
+    ) -> Self {
+        let name = endpoint.name.as_str();
         let files = ca.issue(&[name, "localhost", "127.0.0.1"]);
         let settings = json!({
             "modules": Installed::node_modules_parent(),
@@ -50,6 +63,7 @@ impl OidcProvider {
             "audience": audience,
             "ttl": ttl_seconds,
             "clients": clients,
+            "trusted": trusted,
         });
         let server = Server::spawn("oidc-provider", |dir| {
             fs::write(dir.join("settings.json"), settings.to_string()).unwrap();
@@ -101,6 +115,15 @@ impl OidcProvider {
     pub fn granted_by(&self, client: &str, auth: &str) -> usize {
         let wanted = format!("granted {client} {auth}");
         self.server.log().lines().filter(|line| *line == wanted).count()
+    }
+
+    /// What it says of a token (RFC 7662) to a client that shows its secret.
+    pub async fn introspect(&self, ca: &TestCa, token: &str, (id, secret): (&str, &str)) -> Value {
+        let fields = [("token", token), ("client_id", id), ("client_secret", secret)];
+        let url = format!("https://{}/token/introspection", self.endpoint.addr);
+        let answer = ca.http().build().unwrap().post(url).form(&fields).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", self.log());
+        answer.json().await.unwrap()
     }
 
     /// What the server wrote.
