@@ -7,7 +7,7 @@ mod joined;
 use std::hint::black_box;
 
 use claviger_contract::Secret;
-use claviger_credential::SealedStore;
+use claviger_credential::{LeaseAnswer, SealedStore};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn lease(criterion: &mut Criterion) {
@@ -21,11 +21,20 @@ fn lease(criterion: &mut Criterion) {
         store.set(&format!("key-{n}"), secret, vec!["api.test".to_owned()], None).unwrap();
         text += &format!("[credential.key-{n}]\nkind = \"static\"\nvalue = \"secret://sealed/key-{n}\"\n");
     }
+    text += "[credential.exchanged]\nkind = \"oauth2\"\ngrant = \"token_exchange\"\ntoken_url = \"https://login.test/token\"\n\
+             subject_token = { from = \"proof\" }\nhosts = [\"api.test\"]\n";
     text += "[allow.api]\nwho = \"me\"\nto = \"api\"\nops = [\"*\"]\nuse = \"key-7\"\n";
     let joined = joined::Joined::load(folder.path(), runtime.handle().clone(), &text);
     let grant = joined.grant("api.test");
     criterion.bench_function("lease/hit", |bencher| {
         bencher.iter(|| joined.credentials.lease(black_box("key-7"), &grant, &joined.attested, true));
+    });
+    // One of each caller's own, by all that is attested of it and its proof.
+    if let LeaseAnswer::Wait(minting) = joined.credentials.lease("exchanged", &grant, &joined.attested, true) {
+        runtime.block_on(minting).unwrap();
+    }
+    criterion.bench_function("lease/hit of a caller's own", |bencher| {
+        bencher.iter(|| joined.credentials.lease(black_box("exchanged"), &grant, &joined.attested, true));
     });
 }
 

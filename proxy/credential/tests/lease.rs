@@ -60,6 +60,12 @@ spiffe = "spiffe://acme.test/me"
 [credential.key]
 kind = "static"
 value = "secret://sealed/key"
+[credential.exchanged]
+kind = "oauth2"
+grant = "token_exchange"
+token_url = "https://login.test/token"
+subject_token = { from = "proof" }
+hosts = ["api.test"]
 [allow.api]
 who = "me"
 to = "api"
@@ -90,6 +96,22 @@ async fn a_hit_allocates_nothing() {
     ready(joined.credentials.lease("key", &grant, &joined.attested, true));
     for _ in 0..100 {
         let (answer, allocations) = count(|| joined.credentials.lease("key", &grant, &joined.attested, true));
+        ready(answer);
+        assert_eq!(allocations, 0);
+    }
+}
+
+/// Also where each caller has its own: what it is kept under is digested, and nothing is allocated for that.
+#[tokio::test]
+async fn a_hit_of_a_caller_s_own_allocates_nothing() {
+    let (_folder, joined) = sealed(&["api.test", "other.test"]);
+    let grant = joined.grant("api.test");
+    match joined.credentials.lease("exchanged", &grant, &joined.attested, true) {
+        LeaseAnswer::Wait(minting) => drop(minting.await.unwrap()),
+        LeaseAnswer::Ready(_) => panic!("nobody asked before"),
+    }
+    for _ in 0..100 {
+        let (answer, allocations) = count(|| joined.credentials.lease("exchanged", &grant, &joined.attested, true));
         ready(answer);
         assert_eq!(allocations, 0);
     }

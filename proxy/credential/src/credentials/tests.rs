@@ -1,3 +1,4 @@
+mod issuer_errors;
 mod refusals;
 mod rotation;
 

@@ -7,21 +7,30 @@ use async_trait::async_trait;
 use claviger_contract::outbound::OutboundFailure;
 use claviger_contract::{
     Attested, Event, EventSink, Outbound, OutboundError, OutboundRequest, OutboundResponse, Proof, ProofDigest, Reach,
-    SystemClock,
+    Secret, SystemClock,
 };
 use claviger_credential::{CredentialEnv, Credentials};
 use claviger_policy::document::{Diagnostics, SourceFile, parse};
 use claviger_policy::{
-    Attributes, Authority, Bound, Context, Decision, Grant, Inputs, Policy, Principal, Scheme, ServiceRoute, SpiffeId,
-    TrustDomain, compile,
+    AttributeValue, Attributes, Authority, Bound, Context, Decision, Grant, Inputs, Policy, Principal, Scheme,
+    ServiceRoute, SpiffeId, TrustDomain, compile,
 };
 
+/// A network in which there is one token endpoint.
 #[derive(Debug)]
 struct Nowhere;
 
 #[async_trait]
 impl Outbound for Nowhere {
     async fn send(&self, _: &Reach, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+        if request.url.as_str() == "https://login.test/token" {
+            let issued = "urn:ietf:params:oauth:token-type:access_token";
+            let body = format!(
+                r#"{{"access_token":"token-0123456789","token_type":"Bearer","issued_token_type":"{issued}","expires_in":3600}}"#
+            );
+            let (status, headers) = (http::StatusCode::OK, http::HeaderMap::new());
+            return Ok(OutboundResponse { status, headers, body: Secret::from(body) });
+        }
         Err(OutboundError { endpoint: request.url.to_string(), kind: OutboundFailure::Connect })
     }
 }
@@ -66,8 +75,15 @@ impl Joined {
             Inputs { trust_domain, services, credentials: credentials.facts(), teams: Vec::new(), generation: 1 };
         let policy = compile(&mut root, inputs, &mut out).unwrap_or_else(|| panic!("{out:?}"));
         let id = SpiffeId::parse("spiffe://acme.test/me").unwrap();
-        let principal = Arc::new(Principal { id, attributes: Attributes::default(), attested_by: "mesh".into() });
-        let proof = Arc::new(Proof { digest: ProofDigest([0; 32]), expires_at: None, token: None });
+        // As many attributes as a token of a CI job has.
+        let attribute = |name: &str| (name.to_owned(), AttributeValue::String(format!("the value of {name}").into()));
+        let attributes: Attributes = ["ci.repository", "ci.ref", "ci.actor", "ci.workflow", "ci.event", "ci.run"]
+            .map(attribute)
+            .into_iter()
+            .collect();
+        let principal = Arc::new(Principal { id, attributes, attested_by: "mesh".into() });
+        let token = Some(Secret::from("header.claims.signature".to_owned()));
+        let proof = Arc::new(Proof { digest: ProofDigest([0; 32]), expires_at: None, token });
         let bound = policy.bind(&principal);
         Self { policy, credentials, attested: Attested { principal, proof }, bound }
     }
