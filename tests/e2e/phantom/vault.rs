@@ -137,7 +137,7 @@ async fn who_may_not_log_in_is_told_so_by_hvac() {
     assert!(origin.seen().iter().all(|seen| seen.uri.path().starts_with("/v1/secret/data/")), "{:?}", origin.seen());
 }
 
-/// The server is real, and so is the token, which hvac never sees.
+/// The server is real, and so is the token, which hvac never sees. The service is that of the preset.
 #[tokio::test(flavor = "multi_thread")]
 async fn hvac_reads_from_openbao() {
     let mut world = World::new();
@@ -150,7 +150,10 @@ async fn hvac_reads_from_openbao() {
     let made = bao.write("auth/token/create", &json!({ "policies": ["app"], "ttl": "10m" })).await;
     made["auth"]["client_token"].as_str().unwrap().clone_into(&mut world.canary);
     world.seal("vault", &world.canary, &["openbao.test"]);
-    configure(&world, &services_at("openbao.test", bao.port(), "\"* /v1/**\""));
+    let own = "inject = { header = \"x-vault-token\" }\nstrip = [\"authorization\"]\nlogin = \"vault\"\n";
+    let text = services_at("openbao.test", bao.port(), "\"@login\", \"@read\"");
+    assert!(text.contains(own), "{text}");
+    configure(&world, &text.replace(own, "preset = \"vault\"\n"));
     let proxy = world.start();
     for way in ["approle", "jwt"] {
         let found = run(&world, &proxy, ("openbao.test", way)).await;

@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, channel};
 
 use claviger_tests::peers::Installed;
 use claviger_tests::{CI, PATIENCE, Proxy, World, canary};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::preset::Written;
@@ -345,10 +344,4 @@ fn program(script: &str) -> Command {
         }
         other => panic!("nothing is known to run `.{other}`"),
     }
-}
-
-/// The code of a refusal of Claviger's own.
-pub(crate) fn code(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    Some(body["error"]["code"].as_str()?.to_owned())
 }

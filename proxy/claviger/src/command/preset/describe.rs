@@ -64,6 +64,11 @@ pub(super) fn check(preset: &Value) -> Option<&str> {
     preset["check"].as_str().or_else(|| preset["check"]["call"].as_str())
 }
 
+/// What is answered to clients that log in themselves.
+pub(super) fn login(preset: &Value) -> Option<&'static str> {
+    (!preset["login"].is_null()).then_some("answered by Claviger, with a handle in place of a token")
+}
+
 /// What clients are told, a sentence for each kind.
 pub(super) fn client(preset: &Value) -> Vec<String> {
     let client = &preset["client"];

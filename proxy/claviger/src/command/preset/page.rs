@@ -53,6 +53,9 @@ fn section(wanted: &Wanted, preset: &Value) -> String {
     if !stripped.is_empty() {
         item("stripped", &format!("`{}`", stripped.join("`, `")), "strip");
     }
+    if let Some(login) = describe::login(preset) {
+        item("login", login, "login");
+    }
     match describe::check(preset) {
         Some(call) => item("check", &format!("`{call}`"), "check"),
         None => item("check", "none: no call shows whether a credential works", "check"),

@@ -79,6 +79,7 @@ fn as_text(wanted: &Wanted, preset: &Value) -> String {
     let plain = |of: Vec<String>| of.into_iter().map(|line| line.replace('`', "")).collect::<Vec<_>>();
     lines("credential", &plain(describe::injections(preset)));
     lines("stripped", &owned(texts(&preset["strip"])));
+    lines("login", &describe::login(preset).map(str::to_owned).into_iter().collect::<Vec<_>>());
     lines("check", &[describe::check(preset).unwrap_or("none: no call shows whether a credential works").to_owned()]);
     lines("clients", &plain(describe::client(preset)));
     let (remarks, sets) = (remarks(wanted.file.text()), preset["operations"].as_object());
@@ -90,9 +91,15 @@ fn as_text(wanted: &Wanted, preset: &Value) -> String {
         lines("", &owned(texts(operations)));
     }
     let first = sets.and_then(|sets| sets.keys().find(|name| *name == "read").or_else(|| sets.keys().next()));
-    text.push_str(&format!("\n[service.{0}]\npreset = \"{0}\"\nsecret = \"secret://sealed/{0}\"\n", wanted.name));
+    let own = match texts(&preset["hosts"]).is_empty() {
+        true => texts(&preset["example_hosts"]).first().map(|host| format!("hosts  = [\"{host}\"]\n")),
+        false => None,
+    };
+    let own = own.unwrap_or_default();
+    text.push_str(&format!("\n[service.{0}]\npreset = \"{0}\"\n{own}secret = \"secret://sealed/{0}\"\n", wanted.name));
     if let Some(set) = first {
-        text.push_str(&format!("\n[allow.{0}]\nwho = \"…\"\nto  = \"{0}\"\nops = [\"@{set}\"]\n", wanted.name));
+        let login = sets.filter(|sets| sets.contains_key("login")).map_or("", |_| "\"@login\", ");
+        text.push_str(&format!("\n[allow.{0}]\nwho = \"…\"\nto  = \"{0}\"\nops = [{login}\"@{set}\"]\n", wanted.name));
     }
     text
 }
