@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use claviger_tests::PATIENCE;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, get};
+use crate::scene::{Scene, get, until};
 
 /// The details of the process's records of this kind.
 fn told(proxy: &claviger_tests::Proxy, kind: &str) -> usize {
@@ -59,6 +59,25 @@ async fn keys_change_and_no_login_is_refused() {
         assert!(std::time::Instant::now() < deadline, "no key was replaced:\n{}", proxy.output());
     }
     assert!(told(&proxy, "issuer_key_published") >= 2);
+    // Nothing stored is behind the login. A path that is called as those of engines that make things, and is a stored
+    // secret's, is told by its answer.
+    scene.bao.write("old/creds/app", &json!({ "key": scene.world.canary })).await;
+    let configured = std::fs::read_to_string(scene.world.path().join("claviger.toml")).unwrap();
+    let made = configured
+        .replace("path = \"kv/data/app\"\nfields = \"data.key\"", "path = \"old/creds/app\"\nfields = \"key\"");
+    assert_ne!(made, configured);
+    scene.world.configure(&made);
+    let listed = scene.world.run(&["check", "--config", "claviger.toml"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("end-to-end"), "the path alone says so: {listed}");
+    assert!(scene.world.run(&["reload", "--config", "claviger.toml"]).status.success(), "{}", proxy.output());
+    assert_eq!(get(&scene.world, &proxy, "wstored").await, (200, String::new()));
+    until("the record says that it is stored", async || {
+        let records = proxy.records("credential", 1);
+        let minted = records.iter().rfind(|record| record["kind"] == "minted").unwrap();
+        minted["principal"] == "spiffe://acme.test/ci/wstored" && minted["secretless"] == "proxy-held"
+    })
+    .await;
     // Another subject, which the server's role does not take.
     assert_eq!(get(&scene.world, &proxy, "other").await, (503, "credential_unavailable".to_owned()));
     // Of each caller whose value was minted, no login is left: it was for this value alone, which has no lease.
