@@ -203,6 +203,30 @@ async fn a_lease_is_refreshed_ahead_and_never_waited_for() {
     assert_eq!(bench.events.take(), ["minted", "refreshed"]);
 }
 
+/// Replicas that started together do not refresh together, and those who were told the same do not come back together.
+#[test]
+fn refreshes_and_waits_are_spread() {
+    let spread = |draw: &dyn Fn() -> i64, within: std::ops::RangeInclusive<i64>| {
+        let drawn: std::collections::BTreeSet<i64> = (0..200).map(|_| draw()).collect();
+        assert!(drawn.iter().all(|at| within.contains(at)), "{within:?}: {drawn:?}");
+        assert!(drawn.len() > 20, "{within:?}: {drawn:?}");
+    };
+    spread(&|| flight::refresh_at_ms(START_MS, START_MS + 100_000) - START_MS, 75_000..=85_000);
+    let failed = SourceError::Aborted;
+    spread(&|| flight::back_off_ms(1, &failed), 250..=500);
+    spread(&|| flight::back_off_ms(4, &failed), 2_000..=4_000);
+    spread(&|| flight::back_off_ms(50, &failed), 15_000..=30_000);
+    let asked = |seconds| SourceError::Refused {
+        endpoint: "https://login.test/token".to_owned(),
+        status: 429,
+        code: None,
+        retry_after: Some(Duration::from_secs(seconds)),
+    };
+    spread(&|| flight::back_off_ms(1, &asked(100)), 100_000..=110_000);
+    // Nobody is left alone for longer than five minutes.
+    spread(&|| flight::back_off_ms(1, &asked(86_400)), 300_000..=330_000);
+}
+
 #[tokio::test]
 async fn a_lease_in_use_is_refreshed_without_a_request_and_an_idle_one_ends() {
     let bench = Bench::new(false);

@@ -84,9 +84,12 @@ async fn without_a_value_requests_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_value_serves_until_its_end() {
     // How long it lasts, what is said of it, when it is being refreshed by all means, and when it ends; milliseconds.
-    for (lasts, more, refreshing, ends) in
-        [(100, "", 90_000, 95_000), (3_600, "serve_until = \"30s\"\n", 26_000, 30_000)]
-    {
+    for (lasts, more, refreshing, ends) in [
+        (100, "", 90_000, 95_000),
+        (3_600, "serve_until = \"30s\"\n", 26_000, 30_000),
+        // Never past its expiry.
+        (100, "serve_until = \"1h\"\n", 90_000, 95_000),
+    ] {
         for Fault { name, answer, code } in FAULTS {
             let stage = Stage::new();
             let credentials = stage.load(&format!("{KEYS}{more}"));
