@@ -67,13 +67,7 @@ async fn pass(
     let target = connection.target(&head, &generation.policy)?;
     trail.target(&target);
     let prefixed = head::is_prefixed(&head, &target);
-    let service = match service_of(generation, &target) {
-        Ok(service) => service,
-        Err(refusal) if shown.is_empty() => return Err(refusal),
-        Err(refusal) => {
-            return Err(Box::pin(on_the_way_out(connection, generation, trail, &head, refusal, &shown)).await);
-        }
-    };
+    let service = served(connection, generation, trail, &head, &target, &shown).await?;
     // Clients that log in themselves are answered in their protocol's words.
     let mut asked = Login::asked(service, &target, &head.method);
     trail.speak(asked.as_ref().map_or(Dialect::Claviger, Asked::dialect));
@@ -177,20 +171,26 @@ async fn known(
     Ok((attested, bound))
 }
 
-/// A placeholder on the way to a host that no service names: who shows it is asked for the record's sake.
-async fn on_the_way_out(
+/// The service of the host. Where none names it and a placeholder is on its way there, whoever shows it is asked for the
+/// record's sake; boxed, as all that is rare.
+async fn served<'a>(
     connection: &Connection,
-    generation: &Generation,
+    generation: &'a Generation,
     trail: &mut Trail,
     head: &Parts,
-    refusal: Refusal,
+    target: &Target,
     shown: &[Spotted],
-) -> Refusal {
+) -> Result<&'a Service, Refusal> {
+    let refusal = match service_of(generation, target) {
+        Ok(service) => return Ok(service),
+        Err(refusal) if shown.is_empty() => return Err(refusal),
+        Err(refusal) => refusal,
+    };
     // A key's place is the service's to name; without one the proof stands where it is the proxy's.
-    if let Ok((attested, _)) = connection.attest(generation, head, std::iter::empty()).await {
+    if let Ok((attested, _)) = Box::pin(connection.attest(generation, head, std::iter::empty())).await {
         trail.attested(&attested, &generation.policy);
     }
-    trail.or_stolen(refusal, shown)
+    Err(trail.or_stolen(refusal, shown))
 }
 
 fn service_of<'a>(generation: &'a Generation, target: &Target) -> Result<&'a Service, Refusal> {
