@@ -26,7 +26,7 @@ use crate::cli::{Cli, Command};
 
 /// Many small allocations on few threads: measured against the system's allocator in benches/.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: os::Allocator = os::Allocator;
 
 fn main() -> std::process::ExitCode {
     // Before anything else: a stage is a process of one thread, and becomes another program.

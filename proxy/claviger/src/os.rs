@@ -1,5 +1,6 @@
 //! What is asked of the operating system about this process itself, and about files.
 
+mod allocator;
 mod holder;
 mod manager;
 #[cfg(target_os = "linux")]
@@ -9,6 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub(crate) use allocator::Allocator;
 pub(crate) use holder::holder_of;
 pub(crate) use manager::tell_manager;
 

@@ -281,6 +281,7 @@ where
                 .with_upgrades();
             let mut served = std::pin::pin!(served);
             tokio::select! {
+                biased;
                 _ = served.as_mut() => return,
                 () = kill.notified() => return,
                 () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
@@ -305,6 +306,7 @@ where
                 .serve_connection(TokioIo::new(stream), service);
             let mut served = std::pin::pin!(served);
             tokio::select! {
+                biased;
                 _ = served.as_mut() => return,
                 () = kill.notified() => return,
                 () = idle => served.as_mut().graceful_shutdown(),

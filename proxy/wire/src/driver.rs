@@ -83,6 +83,14 @@ impl Driver {
         done
     }
 
+    /// Does `work` that rings for the connection, which its caller polls next: nobody needs to be woken for that.
+    pub(crate) fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bell.is_there.store(true, Ordering::SeqCst);
+        let done = work();
+        self.bell.is_there.store(false, Ordering::SeqCst);
+        done
+    }
+
     /// Moves what can be moved.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         let _ = self.poll_with(cx, |_| Poll::<()>::Pending);

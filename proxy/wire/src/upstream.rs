@@ -102,7 +102,8 @@ impl Wire {
         &mut self,
         request: Request<SentBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let sender = &mut self.sender;
+        let mut answer = std::pin::pin!(self.driver.quietly(|| sender.try_send_request(request)));
         std::future::poll_fn(|cx| self.driver.poll_with(cx, |cx| answer.as_mut().poll(cx))).await
     }
 
@@ -255,8 +256,11 @@ impl Pool {
                 }
                 host.idle.pop()?.0
             };
-            // Ends the last exchange, and sees whether upstream has closed meanwhile.
-            candidate.driver.drive(cx);
+            // One that is not ready for a request may have the end of its last exchange to see. Whether upstream has closed
+            // meanwhile shows when the request is sent, which then comes back untouched.
+            if !candidate.is_ready() {
+                candidate.driver.drive(cx);
+            }
             if candidate.is_ready() {
                 return Some(Connection::Http1(candidate));
             }
