@@ -318,7 +318,8 @@ impl Policy {
         authority: Authority,
         path_and_query: &str,
     ) -> Result<Target, TargetError> {
-        let path = path_and_query.split('?').next().unwrap_or_default();
+        let path_end = path_and_query.bytes().position(|byte| byte == b'?').unwrap_or(path_and_query.len());
+        let path = path_and_query.get(..path_end).unwrap_or_default();
         let mode = self.service_for(&authority, path).map_or(PathMode::Strict, ServiceRoute::path_mode);
         Target::parse(scheme, authority, path_and_query, mode)
     }

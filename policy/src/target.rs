@@ -181,10 +181,9 @@ pub struct Target(Arc<Parts>);
 struct Parts {
     scheme: Scheme,
     authority: Authority,
-    path_and_query: Box<str>,
     /// Where the path ends: the length, or the place of `?`.
     path_end: usize,
-    host_header: Box<str>,
+    /// Holds the texts of the others.
     uri: http::Uri,
 }
 
@@ -197,20 +196,21 @@ impl Target {
         mode: PathMode,
     ) -> Result<Self, TargetError> {
         let path_end = path::check(path_and_query, mode)?;
-        let host_header =
+        let written =
             if authority.port == scheme.default_port() { authority.bare_host() } else { authority.to_string() };
-        let uri = http::Uri::builder()
-            .scheme(scheme.as_str())
-            .authority(host_header.as_str())
-            .path_and_query(path_and_query)
-            .build()
-            .map_err(|_| TargetError::Character)?;
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(match scheme {
+            Scheme::Http => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        });
+        parts.authority = Some(written.parse().map_err(|_| TargetError::Character)?);
+        parts.path_and_query = Some(path_and_query.parse().map_err(|_| TargetError::Character)?);
+        let uri = http::Uri::from_parts(parts).map_err(|_| TargetError::Character)?;
         // The URI that is sent must be the text that was judged: refuse rather than trust the parser.
         if uri.path_and_query().map(http::uri::PathAndQuery::as_str) != Some(path_and_query) {
             return Err(TargetError::Character);
         }
-        let (path_and_query, host_header) = (path_and_query.into(), host_header.into());
-        Ok(Self(Arc::new(Parts { scheme, authority, path_and_query, path_end, host_header, uri })))
+        Ok(Self(Arc::new(Parts { scheme, authority, path_end, uri })))
     }
 
     /// The scheme that is spoken to the upstream.
@@ -235,22 +235,22 @@ impl Target {
 
     /// The path as it was written; begins with `/`.
     pub fn path(&self) -> &str {
-        self.0.path_and_query.get(..self.0.path_end).unwrap_or_default()
+        self.path_and_query().get(..self.0.path_end).unwrap_or_default()
     }
 
     /// The query as it was written, without `?`.
     pub fn query(&self) -> Option<&str> {
-        self.0.path_and_query.get(self.0.path_end + 1..)
+        self.path_and_query().get(self.0.path_end + 1..)
     }
 
     /// Path and query, byte for byte what was parsed.
     pub fn path_and_query(&self) -> &str {
-        &self.0.path_and_query
+        self.0.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
     }
 
     /// What `Host` and `:authority` carry: the port stands only if it is not the scheme's default.
     pub fn host_header(&self) -> &str {
-        &self.0.host_header
+        self.0.uri.authority().map_or("", http::uri::Authority::as_str)
     }
 
     /// The absolute URI. Built once; cloning it copies no text.
@@ -267,7 +267,7 @@ impl Target {
 impl fmt::Debug for Target {
     /// Without the query and without path keys: both may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.0.scheme, self.0.host_header, self.redacted_path())
+        write!(f, "{}://{}{}", self.0.scheme, self.host_header(), self.redacted_path())
     }
 }
 

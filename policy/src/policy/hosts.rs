@@ -70,14 +70,15 @@ impl HostIndex {
 
     /// Whether a host as a client wrote it, perhaps with a port, could be claimed: cheaper than to read it as an authority.
     pub(crate) fn could_claim(&self, written: &str) -> bool {
-        let host = written.split_once(':').map_or(written, |(host, _)| host);
+        let colon = written.bytes().position(|byte| byte == b':').unwrap_or(written.len());
+        let host = written.get(..colon).unwrap_or(written);
         // Upper case and addresses in brackets are read first.
         if host.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'[') {
             return true;
         }
         let below = || {
-            host.match_indices('.')
-                .any(|(dot, _)| host.get(dot + 1..).is_some_and(|rest| self.below.contains_key(rest)))
+            let dots = host.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+            dots.map(|(dot, _)| host.get(dot + 1..)).any(|rest| rest.is_some_and(|rest| self.below.contains_key(rest)))
         };
         self.exact.contains_key(host) || (!self.below.is_empty() && below())
     }

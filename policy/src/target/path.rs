@@ -9,6 +9,11 @@ pub(super) fn check(text: &str, mode: PathMode) -> Result<usize, TargetError> {
     if text.len() > PATH_AND_QUERY_MAX {
         return Err(TargetError::Length);
     }
+    plain(text).map_or_else(|| whole(text, mode), Ok)
+}
+
+/// As [`check`], of whatever there is.
+pub(super) fn whole(text: &str, mode: PathMode) -> Result<usize, TargetError> {
     if !text.starts_with('/') {
         return Err(TargetError::NotAbsolute);
     }
@@ -18,6 +23,37 @@ pub(super) fn check(text: &str, mode: PathMode) -> Result<usize, TargetError> {
     check_structure(path, mode)?;
     check_escapes(query)?;
     Ok(path_end)
+}
+
+/// Where the path ends, of a text that is nothing but plain: most are, and one look is enough for them. What this passes,
+/// the whole check would pass in any mode.
+pub(super) fn plain(text: &str) -> Option<usize> {
+    const UNRESERVED: u8 = 1;
+    const SLASH: u8 = 2;
+    const DOT: u8 = 4;
+    const QUERY: u8 = 8;
+    let kind = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => UNRESERVED,
+        b'/' => SLASH,
+        b'.' => DOT,
+        b'=' | b'&' => QUERY,
+        _ => 0,
+    };
+    let (first, rest) = text.as_bytes().split_first()?;
+    if *first != b'/' {
+        return None;
+    }
+    let mut before = SLASH;
+    for (at, byte) in rest.iter().enumerate() {
+        let this = kind(*byte);
+        // A segment that is empty, or begins with a dot, is for the whole check.
+        if this & (UNRESERVED | SLASH | DOT) == 0 || (before == SLASH && this != UNRESERVED) {
+            let is_plain_query = |query: &[u8]| query.iter().all(|byte| kind(*byte) & (UNRESERVED | DOT | QUERY) != 0);
+            return (*byte == b'?' && is_plain_query(rest.get(at + 1..)?)).then_some(at + 1);
+        }
+        before = this;
+    }
+    Some(text.len())
 }
 
 /// Checks a path alone, as a pattern or a prefix has it.

@@ -262,6 +262,16 @@ proptest! {
         let _ = target.redacted_path();
     }
 
+    /// The quick look passes nothing that the whole check would not, and sees the same path.
+    #[test]
+    fn what_is_plain_passes_the_whole_check(text in "/?[a-c/.?=&%~_;-]{0,12}|/(v1|a\\.b|x)(/[a-z]{1,3}){0,3}(\\?[a-c=&]{0,6})?") {
+        if let Some(end) = path::plain(&text) {
+            for mode in [PathMode::Strict, PathMode::EncodedSlash, PathMode::Opaque] {
+                prop_assert_eq!(path::whole(&text, mode), Ok(end), "{}", text);
+            }
+        }
+    }
+
     #[test]
     fn authorities_are_canonical_or_refused(text in "\\PC{0,40}|[a-z0-9.:\\[\\]%@-]{0,20}") {
         if let Ok(authority) = Authority::parse(&text, 443) {

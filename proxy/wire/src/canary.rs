@@ -12,7 +12,7 @@ mod shape;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -23,6 +23,7 @@ use claviger_contract::event::Alert;
 use claviger_policy::{Policy, Principal};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::request::Parts;
+use memchr::memmem::Finder;
 
 pub use self::shape::in_shape_of;
 use self::shape::kept;
@@ -329,7 +330,8 @@ fn may_hold(value: &HeaderValue) -> bool {
 }
 
 fn find(text: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, MARK.as_bytes())
+    static MARKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+    MARKS.find(text)
 }
 
 fn is_basic(value: &[u8]) -> bool {

@@ -1,20 +1,19 @@
 //! What a request's head says about its target, and what must not travel on.
 
+mod hop;
+
 use claviger_contract::Secret;
 use claviger_policy::{Authority, Policy, Scheme, Target};
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
     UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
+pub(crate) use self::hop::{Marks, strip_own, strip_request, strip_response, strip_shared_origin};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::Mode;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Headers by which frameworks and gateways take another method or path than the request's own.
 const OVERRIDES: [&str; 6] = [
@@ -157,12 +156,6 @@ pub(crate) fn is_prefixed(head: &Parts, target: &Target) -> bool {
     path_and_query(&head.uri).is_ok_and(|path| path != target.path_and_query())
 }
 
-/// Removes what would speak for all services that share the gateway's origin: a cookie of one would be
-/// sent to the others.
-pub(crate) fn strip_shared_origin(headers: &mut HeaderMap) {
-    strip_names(headers, &[SET_COOKIE, ALT_SVC, STRICT_TRANSPORT_SECURITY]);
-}
-
 fn split_service(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.split_at(path.find(['/', '?']).unwrap_or(path.len()))
@@ -193,24 +186,18 @@ fn single_host(head: &Parts) -> Result<Option<&str>, Refusal> {
 
 /// hyper reads one message from ambiguous framing; here it is refused, so that no upstream could read two.
 pub(crate) fn check_framing(head: &Parts) -> Result<(), Refusal> {
-    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if lengths.next().is_some() {
-        return Err(bad("more than one Content-Length"));
-    }
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-        let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() || length.is_some() {
-            return Err(bad("a Transfer-Encoding other than one `chunked`, or with a Content-Length"));
-        }
-    }
     // TRACE would reflect the injected credential (RFC 9110 §9.3.8); CONNECT is for this proxy alone.
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Refusal::new(RefusalCode::Unsupported, head.method.as_str()));
     }
+    let marks = Marks::of(&head.headers);
+    if marks.has(Marks::LENGTH | Marks::CODING) {
+        check_length(&head.headers)?;
+    }
     // Upstream would do something else than what policy judged.
-    if let Some(name) = head.headers.keys().find(|name| OVERRIDES.contains(&normal(name).as_ref())) {
+    if marks.has(Marks::EXTENSION)
+        && let Some(name) = head.headers.keys().find(|name| OVERRIDES.contains(&normal(name).as_ref()))
+    {
         return Err(Refusal::new(RefusalCode::Unsupported, format!("the header `{name}` overrides method or path")));
     }
     // These authenticate the connection, which is shared with other callers (RFC 4559 §6).
@@ -218,11 +205,28 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Refusal> {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"negotiate") || scheme.eq_ignore_ascii_case(b"ntlm")
     };
-    if head.headers.get_all(AUTHORIZATION).iter().any(binds_connection) {
+    if marks.has(Marks::AUTHORIZATION) && head.headers.get_all(AUTHORIZATION).iter().any(binds_connection) {
         return Err(Refusal::new(RefusalCode::Unsupported, "an authentication that binds the connection"));
     }
-    if head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+    if marks.has(Marks::UPGRADE)
+        && head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    {
         return Err(Refusal::new(RefusalCode::Unsupported, "Upgrade"));
+    }
+    Ok(())
+}
+
+/// One length, or one `chunked`, and not both (RFC 9112 §6.3).
+fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(bad("more than one Content-Length"));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() || length.is_some() {
+        return Err(bad("a Transfer-Encoding other than one `chunked`, or with a Content-Length"));
     }
     Ok(())
 }
@@ -231,58 +235,6 @@ fn path_and_query(uri: &Uri) -> Result<&str, Refusal> {
     match uri.path_and_query() {
         Some(path) if !path.as_str().is_empty() => Ok(path.as_str()),
         _ => Ok("/"),
-    }
-}
-
-/// Removes what belongs to one hop only (RFC 9110 §7.6.1), and what is meant for this proxy.
-pub(crate) fn strip_request(headers: &mut HeaderMap) {
-    strip_hop(headers);
-    // A transfer coding other than chunked could not be searched for the credential. gRPC wants trailers.
-    let trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    // The client's 100-continue was answered by us; asking again would double it.
-    strip_names(headers, &[PROXY_AUTHORIZATION, EXPECT, TE]);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-}
-
-/// Removes what belongs to the upstream's hop only.
-pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    strip_hop(headers);
-    strip_names(headers, &[PROXY_AUTHENTICATE, TE]);
-}
-
-fn strip_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.get(CONNECTION) {
-        // What nearly every one says names no other header.
-        if matches!(connection.as_bytes(), b"keep-alive" | b"close")
-            && headers.get_all(CONNECTION).iter().nth(1).is_none()
-        {
-            headers.remove(CONNECTION);
-            return strip_names(headers, &[KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER]);
-        }
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // These are never hop-by-hop; naming them would strip what keeps the request whole.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
-    }
-    strip_names(headers, &[KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER]);
-}
-
-/// Removes headers of which most requests and answers have none: one look at the names that are there is cheaper than
-/// one search for each.
-fn strip_names(headers: &mut HeaderMap, names: &[HeaderName]) {
-    while let Some(name) = headers.keys().find_map(|name| names.iter().find(|one| *one == name)) {
-        headers.remove(name);
     }
 }
 

@@ -33,6 +33,7 @@ mod resolve;
 mod server;
 mod settings;
 mod suspended;
+mod tls;
 mod trail;
 mod trust;
 mod upstream;

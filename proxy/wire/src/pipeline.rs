@@ -22,8 +22,9 @@ use crate::client_body::ClientBody;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::generation::{Generation, Service};
+use crate::head::Marks;
 use crate::phantom::{Asked, Login};
-use crate::refusal::{Dialect, REFUSED, Refusal, RefusalCode};
+use crate::refusal::{Dialect, Refusal, RefusalCode};
 use crate::settings::Limits;
 use crate::suspended::Using;
 use crate::trail::{Ending, Trail};
@@ -447,7 +448,11 @@ fn answer(
     prefixed: bool,
 ) -> Response<AnswerBody> {
     let guard = answered.lease.as_ref().filter(|_| guarded).and_then(|lease| lease.guard()).cloned();
-    if let (Some(_), Some(coding)) = (&guard, unreadable(&answered.response)) {
+    let marks = Marks::of(answered.response.headers());
+    if guard.is_some()
+        && marks.has(Marks::CODING | Marks::CONTENT_CODING)
+        && let Some(coding) = unreadable(&answered.response)
+    {
         let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
         return trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending);
     }
@@ -455,10 +460,10 @@ fn answer(
     let (mut head, incoming) = response.into_parts();
     // Among them is upstream's reason phrase, which could reflect anything.
     head.extensions.clear();
-    head::strip_response(&mut head.headers);
-    head.headers.remove(REFUSED);
+    head::strip_response(&mut head.headers, marks);
+    head::strip_own(&mut head.headers, marks);
     if prefixed {
-        head::strip_shared_origin(&mut head.headers);
+        head::strip_shared_origin(&mut head.headers, marks);
     }
     if let Some(guard) = &guard {
         ending.masked(mask_headers(guard, &mut head.headers));

@@ -289,7 +289,8 @@ async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Res
         head.headers.insert(PROXY_AUTHORIZATION, bearer(&token)?);
     }
     let mut response = shared.upstream.send(Request::from_parts(head, body)).await?;
-    head::strip_response(response.headers_mut());
+    let marks = head::Marks::of(response.headers());
+    head::strip_response(response.headers_mut(), marks);
     Ok(response.map(BodyExt::boxed))
 }
 

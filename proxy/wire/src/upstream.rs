@@ -33,6 +33,7 @@ use crate::io::LocalExecutor;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::resolve::{DialError, Resolver};
 use crate::settings::Limits;
+use crate::tls::Tls;
 use crate::trust;
 
 /// Requests on one h2 connection; more open another.
@@ -345,10 +346,12 @@ impl Pool {
             };
             Refusal::new(code, format!("TLS with `{}`: {error}", key.authority))
         })?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            return self.http2(key, stream, slot).await;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let stream = Tls::new(stream);
+        match is_http2 {
+            true => self.http2(key, stream, slot).await,
+            false => self.http1(stream, slot).await,
         }
-        self.http1(stream, slot).await
     }
 
     async fn http1<I>(self: &Rc<Self>, stream: I, slot: Slot) -> Result<Connection, Refusal>
@@ -451,7 +454,12 @@ impl Connection {
                 if let Some(path) = request.uri().path_and_query().cloned() {
                     *request.uri_mut() = Uri::from(path);
                 }
-                if let Ok(host) = HeaderValue::from_str(grant.target().host_header()) {
+                // The injection has set it, for most.
+                let right = grant.target().host_header();
+                if request.headers().get(HOST).is_some_and(|host| host == right) {
+                    return;
+                }
+                if let Ok(host) = HeaderValue::from_str(right) {
                     request.headers_mut().insert(HOST, host);
                 }
             }
