@@ -8,3 +8,4 @@ mod canaries;
 mod double;
 mod providers;
 mod stage;
+mod strict;

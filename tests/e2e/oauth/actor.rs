@@ -11,7 +11,7 @@ use crate::scene::{arrived, configure, credential, failure, get};
 
 pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const AUDIENCE: &str = "https://api.test";
-const ISSUER: &str = "https://tokens.acme.test";
+pub(crate) const ISSUER: &str = "https://tokens.acme.test";
 
 /// A provider that trusts the issuer of workloads and Claviger's own, and an API that takes every token.
 pub(crate) struct Setting {
@@ -35,6 +35,7 @@ impl Setting {
         let clients = [
             json!({ "id": "exchanger", "secret": secret, "metadata": { "grant_types": [EXCHANGE] } }),
             json!({ "id": "plain", "secret": secret }),
+            json!({ "id": "public", "metadata": { "grant_types": [EXCHANGE], "token_endpoint_auth_method": "none" } }),
         ];
         let endpoint = Endpoint::reserve("localhost");
         let oidc = OidcProvider::start_at(&world.ca, endpoint, AUDIENCE, 300, &clients, &trusted).await;
@@ -69,7 +70,7 @@ impl Setting {
     }
 }
 
-fn issuer() -> String {
+pub(crate) fn issuer() -> String {
     format!("[issuer]\nurl = \"{ISSUER}\"\n")
 }
 

@@ -4,5 +4,6 @@ mod actor;
 mod assertion;
 mod authentication;
 mod exchange;
+mod generic;
 mod revocation;
 mod scene;
