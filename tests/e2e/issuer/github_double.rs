@@ -126,6 +126,9 @@ fn answer(status: u16, body: &Value) -> Response<OriginBody> {
     Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
 }
 
+/// Repositories, by number and name; `None`: all.
+type Selected = Option<Vec<(i64, &'static str)>>;
+
 impl State {
     fn refuse(&self, status: u16, why: impl Into<String>) -> Response<OriginBody> {
         let why = why.into();
@@ -237,6 +240,28 @@ impl State {
         Ok(())
     }
 
+    /// The repositories that are asked for, by names or by numbers; `Err`: what is said of a request that names others.
+    fn selected(asked: &serde_json::Map<String, Value>) -> Result<Selected, &'static str> {
+        let find = |key: &str, is: fn(&Value, &(i64, &'static str)) -> bool| {
+            let list = asked.get(key)?.as_array().unwrap();
+            Some(
+                list.iter()
+                    .map(|one| repositories().into_iter().find(|known| is(one, known)))
+                    .collect::<Option<Vec<_>>>(),
+            )
+        };
+        let names = find("repositories", |name, (_, known)| name == known);
+        let ids = find("repository_ids", |id, (known, _)| id == known);
+        match (names, ids) {
+            (Some(_), Some(_)) => Err("repositories and repository_ids are not written together"),
+            (Some(Some(some)), None) | (None, Some(Some(some))) => Ok(Some(some)),
+            (None, None) => Ok(None),
+            _ => Err(
+                "There is at least one repository that does not exist or is not accessible to the parent installation.",
+            ),
+        }
+    }
+
     fn mint(&self, body: &[u8]) -> Response<OriginBody> {
         let Ok(Value::Object(asked)) = serde_json::from_slice::<Value>(body) else {
             return self.refuse(400, "Problems parsing JSON");
@@ -247,31 +272,9 @@ impl State {
         {
             return self.refuse(422, format!("`{unknown}` is not a permitted key"));
         }
-        let names = asked.get("repositories").map(|list| {
-            let known = repositories();
-            list.as_array()
-                .unwrap()
-                .iter()
-                .map(|name| known.iter().find(|(_, known)| name == known).copied())
-                .collect::<Option<Vec<_>>>()
-        });
-        let ids = asked.get("repository_ids").map(|list| {
-            let known = repositories();
-            list.as_array()
-                .unwrap()
-                .iter()
-                .map(|id| known.iter().find(|(known, _)| id == known).copied())
-                .collect::<Option<Vec<_>>>()
-        });
-        if names.is_some() && ids.is_some() {
-            return self.refuse(422, "repositories and repository_ids are not written together");
-        }
-        let selected = match (names, ids) {
-            (Some(None), _) | (_, Some(None)) => {
-                return self.refuse(422, "There is at least one repository that does not exist or is not accessible to the parent installation.");
-            }
-            (Some(Some(some)), _) | (None, Some(Some(some))) => Some(some),
-            (None, None) => None,
+        let mut selected = match Self::selected(&asked) {
+            Ok(selected) => selected,
+            Err(why) => return self.refuse(422, why),
         };
         let mut permissions = granted();
         if let Some(wanted) = asked.get("permissions") {
@@ -285,7 +288,6 @@ impl State {
                 permissions.insert(name.clone(), level.to_owned());
             }
         }
-        let mut selected: Option<Vec<(i64, &'static str)>> = selected;
         match *self.trouble.lock().unwrap() {
             Some(Trouble::Wider) => permissions = granted(),
             Some(Trouble::More) => selected = Some(repositories().to_vec()),
