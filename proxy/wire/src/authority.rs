@@ -144,7 +144,7 @@ impl InterceptionAuthority {
         })
     }
 
-    /// The server side of TLS for exactly this host: ALPN `h2` and `http/1.1`, tickets of its own.
+    /// The server side of TLS for exactly this host: ALPN `h2` and `http/1.1`, no resumption.
     ///
     /// A client that names another host in SNI is refused; one that names none is served only where
     /// the host is an address. From the cache, or signed now.

@@ -63,6 +63,7 @@ pub(crate) struct Inside {
 }
 
 /// What attestation yielded, for as long as generation and token stay.
+#[derive(Clone)]
 struct Known {
     generation: u64,
     proofs: Rc<ConnectionProofs>,
@@ -70,6 +71,7 @@ struct Known {
 }
 
 /// The last caller, since most connections have one.
+#[derive(Clone)]
 struct Last {
     /// The attestors' epoch: bundles, revocation lists and keys change without a new generation.
     epoch: u64,
@@ -105,6 +107,14 @@ impl Connection {
             known: RefCell::default(),
             vouched: OnceCell::new(),
         })
+    }
+
+    /// The connection inside of a CONNECT of this one. It knows the caller as this one does.
+    pub(crate) fn within(&self, inside: Inside) -> Rc<Self> {
+        let (core, listener) = (self.core.clone(), self.listener.clone());
+        let inner = Self::new(core, listener, self.peer_ip, self.peer.clone(), Some(inside));
+        inner.known.replace(self.known.borrow().clone());
+        inner
     }
 
     /// Whether a missing proof is asked for as a proxy does (407).

@@ -108,14 +108,14 @@ impl Listener {
         let tls = match &settings.tls {
             None => None,
             Some(identity) => {
-                let builder = ServerConfig::builder_with_provider(trust::provider())
-                    .with_safe_default_protocol_versions()
-                    .map(|builder| match &verifier {
+                let built = trust::server_config(|builder| {
+                    let builder = match &verifier {
                         Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
                         None => builder.with_no_client_auth(),
-                    })
-                    .and_then(|builder| builder.with_single_cert(identity.chain.clone(), identity.key.clone_key()));
-                match builder {
+                    };
+                    builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())
+                });
+                match built {
                     Ok(mut config) => {
                         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
                         if verifier.is_some() {

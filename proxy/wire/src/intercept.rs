@@ -126,9 +126,7 @@ async fn intercept(
     };
     drop(generation);
     let protocol = protocol_of(stream.get_ref().1.alpn_protocol());
-    let inside = Inside { authority, token };
-    let connection =
-        Connection::new(core.clone(), outer.listener.clone(), outer.peer_ip, outer.peer.clone(), Some(inside));
+    let connection = outer.within(Inside { authority, token });
     drop(outer);
     serve(connection, stream, protocol).await;
 }

@@ -59,6 +59,7 @@ pub(crate) fn bind(bind: &Bind, socket_mode: u32, cores: usize) -> io::Result<(B
 /// A TCP socket that somebody else has bound and listens on, shared by all cores.
 pub(crate) fn adopt(socket: &std::net::TcpListener, cores: usize) -> io::Result<(Bind, Vec<Bound>)> {
     socket.set_nonblocking(true)?;
+    watch_over(socket)?;
     let sockets = (0..cores).map(|_| socket.try_clone().map(Bound::Tcp)).collect::<io::Result<_>>()?;
     Ok((Bind::Tcp(socket.local_addr()?), sockets))
 }
@@ -102,9 +103,18 @@ fn tcp(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListene
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     if reuse_port {
+        watch_over(&socket)?;
         socket.listen(1_024)?;
     }
     Ok(socket.into())
+}
+
+/// A client that vanished without a word is noticed.
+fn watch_over<'a>(socket: impl Into<socket2::SockRef<'a>>) -> io::Result<()> {
+    let socket = socket.into();
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(USER_TIMEOUT))
 }
 
 /// A socket file that nobody listens on was left by a process that died; any other file stays.
@@ -169,11 +179,9 @@ impl Accepting {
             Self::Tcp(socket) => {
                 let (stream, remote) = socket.accept().await?;
                 stream.set_nodelay(true)?;
-                #[cfg(target_os = "linux")]
-                socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-                // A client that vanished without a word is noticed.
-                let probe = socket2::TcpKeepalive::new().with_time(USER_TIMEOUT);
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&probe)?;
+                // Linux passes on what the socket that listens has.
+                #[cfg(not(target_os = "linux"))]
+                watch_over(&stream)?;
                 Ok((Stream::Tcp(stream), Some(remote), None))
             }
             Self::Unix(socket) => {
@@ -245,5 +253,27 @@ pub(crate) fn refused(
             code,
             detail: Some(detail.into()),
         }));
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_are_watched_over() {
+        let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let adopted = adopt(&ours, 1).unwrap();
+        let bound = bind(&Bind::Tcp(([127, 0, 0, 1], 0).into()), 0, 1).unwrap();
+        for (at, sockets) in [adopted, bound] {
+            let (Bind::Tcp(at), [Bound::Tcp(socket)]) = (at, &*sockets) else { panic!("one TCP socket") };
+            let _client = std::net::TcpStream::connect(at).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            let (accepted, _) = socket.accept().unwrap();
+            let accepted = socket2::SockRef::from(&accepted);
+            assert!(accepted.keepalive().unwrap());
+            assert_eq!(accepted.tcp_keepalive_time().unwrap(), USER_TIMEOUT);
+            assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        }
     }
 }

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use super::cache::Leaf;
 use super::{AuthorityError, BACKDATED_SECONDS, Intermediate, LeafKey, params};
-use crate::trust::provider;
+use crate::trust;
 
 const LEAF_SECONDS: i64 = 24 * 60 * 60;
 
@@ -48,16 +48,13 @@ pub(super) fn params_for(
 }
 
 fn server_config(resolver: OnlyHost) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(resolver));
+    let mut config =
+        trust::server_config(|builder| Ok(builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver))))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Tickets are sealed with a key of this value, so none outlives it or serves another host; and
-    // no session is stored, so clients cannot grow anything.
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    // To make and send a ticket costs what the signature costs that it would save, and it costs each connection. Nor is
+    // any session stored, so clients cannot grow anything, and none outlives its leaf.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::SessionSettings;
 use crate::address::AddressGuard;
-use crate::trust::provider;
+use crate::trust;
 
 /// How a listener understands requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +116,9 @@ impl PublicBind {
 
 impl ServerIdentity {
     fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        let mut config = trust::server_config(|builder| {
+            builder.with_no_client_auth().with_single_cert(self.chain.clone(), self.key.clone_key())
+        })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }

@@ -36,6 +36,17 @@ fn bundled_roots_are_there_and_debug_is_short() {
 }
 
 #[test]
+fn aes_128_goes_first_and_nothing_is_lost() {
+    let usual = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+    let ours = &provider().cipher_suites;
+    assert!(ours.len() == usual.len() && usual.iter().all(|suite| ours.contains(suite)));
+    let first = |tls13: bool| ours.iter().find(|suite| suite.tls13().is_some() == tls13).unwrap().suite();
+    assert_eq!(first(true), CipherSuite::TLS13_AES_128_GCM_SHA256);
+    assert_eq!(first(false), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    assert!(ours.first().unwrap().tls13().is_some());
+}
+
+#[test]
 fn settings_of_a_client() {
     let config = client_config(&TrustRoots::bundled(), &[b"h2", b"http/1.1"], None).unwrap();
     assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);

@@ -1,4 +1,4 @@
-//! What ends when: leaves, intermediates, the root, and the tickets of a generation.
+//! What ends when: leaves, intermediates, the root; and that no session outlives them.
 
 use claviger_contract::ManualClock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -100,19 +100,22 @@ fn nothing_outlives_the_root() {
     assert!(matches!(late, Err(AuthorityError::RootExpired)));
 }
 
-/// The client offers what it remembers of the host; only who issued the ticket takes it.
+/// A client that asks for sessions gets none, in either version: nothing outlives its leaf.
 #[test]
-fn tickets_end_with_their_generation() {
+fn sessions_are_not_resumed() {
     let root = root();
-    let (one, two) = (authority(&root, &["a.test"]), authority(&root, &["a.test"]));
-    let client = trusting(&root, &[]);
-    let kind = |authority: &InterceptionAuthority| {
-        let (client, _) = shake(Arc::clone(&client), authority.leaf(&host("a.test")).unwrap(), "a.test").unwrap();
-        client.handshake_kind().unwrap()
-    };
-    let full = |kind| matches!(kind, HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest);
-    assert!(full(kind(&one)));
-    assert_eq!(kind(&one), HandshakeKind::Resumed);
-    assert!(full(kind(&two)));
-    assert_eq!(kind(&two), HandshakeKind::Resumed);
+    let authority = authority(&root, &["a.test"]);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root.certificate().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+        let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
+        for _ in 0..2 {
+            let leaf = authority.leaf(&host("a.test")).unwrap();
+            let (client, _) = shake(Arc::clone(&client), leaf, "a.test").unwrap();
+            assert_eq!(client.tls13_tickets_received(), 0);
+            let kind = client.handshake_kind().unwrap();
+            assert!(matches!(kind, HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest), "{kind:?}");
+        }
+    }
 }
