@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::body::{AnswerBody, Sent};
 use crate::canary::Canaries;
@@ -25,6 +24,7 @@ use crate::listener::{protocol_of, refused};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::{AuthenticateAt, Unmatched};
 use crate::suspended::Using;
+use crate::tls::Tls;
 use crate::trail::{Ending, Trail};
 use crate::upstream::dial_refusal;
 use crate::watch::Over;
@@ -128,7 +128,7 @@ async fn intercept(
     let protocol = protocol_of(stream.get_ref().1.alpn_protocol());
     let connection = outer.within(Inside { authority, token });
     drop(outer);
-    serve(connection, stream, protocol).await;
+    serve(connection, Tls::new(stream), protocol).await;
 }
 
 /// The client's stream without the layers of the HTTP connection that carried CONNECT, where that is possible.
@@ -137,7 +137,7 @@ fn below(upgraded: Upgraded) -> Stream {
         Ok(parts) => return Stream::with_prefix(parts.read_buf, parts.io.into_inner()),
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<TlsStream<Stream>>>() {
+    match upgraded.downcast::<TokioIo<Tls<Stream>>>() {
         Ok(parts) => Stream::with_prefix(parts.read_buf, Stream::Tls(Box::new(parts.io.into_inner()))),
         Err(upgraded) => Stream::Upgraded(TokioIo::new(upgraded)),
     }

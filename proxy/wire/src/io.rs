@@ -19,7 +19,7 @@ pub(crate) enum Stream {
     /// Bytes that were read ahead stand before the rest.
     Prefixed(bytes::Bytes, Box<Stream>),
     /// TLS over a client's stream, inside which another TLS was begun (TLS to the proxy).
-    Tls(Box<tokio_rustls::server::TlsStream<Stream>>),
+    Tls(Box<crate::tls::Tls<Stream>>),
 }
 
 macro_rules! each {

@@ -17,6 +17,7 @@ use crate::generation::Listener;
 use crate::io::Stream;
 use crate::server::Core;
 use crate::settings::Bind;
+use crate::tls::Tls;
 
 /// How long unacknowledged bytes may hang before the kernel gives a client up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -219,7 +220,7 @@ async fn greet(
             let peer = Peer { certificates: certificates.collect(), unix, remote, _counted: counted };
             let protocol = protocol_of(session.alpn_protocol());
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
-            serve(connection, stream, protocol).await;
+            serve(connection, Tls::new(stream), protocol).await;
         }
         Ok(Err(error)) => {
             let of_identity = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
