@@ -63,7 +63,7 @@ pub(crate) fn idle(work: &Work, scene: &Scene, leg: &Leg, connections: usize) ->
     })
 }
 
-/// Until what was freed has been given back, and what is periodic has run.
+/// Until what idles does so with as little as it can, what was freed has been given back, and what is periodic has run.
 async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
 }

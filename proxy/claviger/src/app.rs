@@ -42,6 +42,9 @@ pub(crate) struct App {
 /// How often the attestors are asked how they do.
 const HEALTH: Duration = Duration::from_secs(5);
 
+/// Starting is over then, also on other threads: memory that only starting needed is given back.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// What the control loop does next.
 enum Next {
     Reload,
@@ -170,6 +173,7 @@ impl App {
 
     /// Runs until SIGTERM or SIGINT; SIGHUP and changed files reload.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        let mut look = SETTLED;
         let handle = self.serving.control.handle().clone();
         loop {
             let (watcher, signals, asks) = (&mut self.serving.watcher, &mut self.signals, &mut self.asks);
@@ -180,7 +184,7 @@ impl App {
                     Some(ask) = asks.recv() => Next::Answer(ask),
                     _ = signals.terminate.recv() => Next::Stop,
                     _ = signals.interrupt.recv() => Next::Stop,
-                    () = tokio::time::sleep(HEALTH) => Next::Look,
+                    () = tokio::time::sleep(look) => Next::Look,
                 }
             });
             os::tell_manager("WATCHDOG=1");
@@ -191,7 +195,14 @@ impl App {
                     // Whoever asked may have gone; what was loaded stays.
                     drop(reply.send(self.reload(Some(actor))));
                 }
-                Next::Look => self.tell_health(),
+                Next::Look => {
+                    if std::mem::replace(&mut look, HEALTH) == SETTLED {
+                        os::memory::give_back_start();
+                    } else {
+                        self.tell_health();
+                        os::memory::give_back_freed();
+                    }
+                }
                 Next::Stop => break,
             }
         }

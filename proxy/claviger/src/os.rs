@@ -3,6 +3,7 @@
 mod allocator;
 mod holder;
 mod manager;
+pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod sandbox;
 

@@ -26,8 +26,9 @@ const CONNECTION_SLOTS: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Rings {
     pub(crate) cores: Box<[Arc<Ring>]>,
-    pub(crate) control: ArrayQueue<Event>,
-    pub(crate) connections: ArrayQueue<Event>,
+    /// Boxed: these slots are there also while they are empty.
+    pub(crate) control: ArrayQueue<Box<Event>>,
+    pub(crate) connections: ArrayQueue<Box<Event>>,
 }
 
 impl Rings {
@@ -197,7 +198,7 @@ impl EventSink for Ledger {
             Event::Connection(_) => &self.rings.connections,
             Event::Decided(_) | Event::Finished(_) | Event::Credential(_) | Event::System(_) => &self.rings.control,
         };
-        if queue.push(event).is_err() {
+        if queue.push(Box::new(event)).is_err() {
             self.overflowed.fetch_add(1, Ordering::Relaxed);
             self.gate.overflowed.fetch_add(1, Ordering::Relaxed);
         }

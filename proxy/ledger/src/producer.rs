@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use claviger_contract::event::{Decided, Finished, RequestId};
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 
 use crate::commit::{Commit, CommitError, Settle, Ticket};
 use crate::gate::Gate;
@@ -20,8 +20,10 @@ pub(crate) enum Entry {
 /// One data core's ring.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    pub(crate) queue: ArrayQueue<Entry>,
-    /// Slots promised or filled. A push needs no check: it never exceeds the capacity.
+    /// Not an array of all slots: most of them are never filled, and would be memory all the same.
+    pub(crate) queue: SegQueue<Entry>,
+    capacity: usize,
+    /// Slots promised or filled. A push needs no check: they never exceed the capacity.
     taken: AtomicUsize,
     /// How often [`CoreLedger::reserve`] said no.
     pub(crate) refused: AtomicU64,
@@ -31,7 +33,8 @@ pub(crate) struct Ring {
 impl Ring {
     pub(crate) fn new(slots: usize, gate: Arc<Gate>) -> Arc<Self> {
         Arc::new(Self {
-            queue: ArrayQueue::new(slots.max(2)),
+            queue: SegQueue::new(),
+            capacity: slots.max(2),
             taken: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             gate,
@@ -45,9 +48,8 @@ impl Ring {
     }
 
     fn push(&self, entry: Entry) {
-        // A slot was reserved, so this cannot fail; if it did, the entry's ticket would settle as closed.
-        let pushed = self.queue.push(entry);
-        debug_assert!(pushed.is_ok(), "a reserved slot is free");
+        // A slot was reserved, so there are never more entries than slots.
+        self.queue.push(entry);
         self.gate.wake_if_sleeping();
     }
 }
@@ -67,7 +69,7 @@ impl CoreLedger {
             ring.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let capacity = ring.queue.capacity();
+        let capacity = ring.capacity;
         let taken = ring.taken.fetch_add(2, Ordering::Acquire) + 2;
         if taken > capacity {
             ring.free(2);

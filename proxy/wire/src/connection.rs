@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::generation::{Generation, Listener};
 use crate::io::LocalExecutor;
+use crate::keep_alive::{self, Ends};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
 use crate::settings::{AuthenticateAt, ListenerSettings, Mode};
@@ -165,7 +166,7 @@ impl Connection {
         if attested.proof.expires_at.is_some_and(|ends| ends <= self.core.clock.now()) {
             return Err(Refusal::because(RefusalCode::InvalidIdentity, "identity_expired", "the proof has expired"));
         }
-        let bound = generation.policy.bind(&attested.principal);
+        let bound = self.core.bindings.borrow_mut().bind(&generation.policy, &attested.principal);
         // Another request may have met a newer generation meanwhile; it must not be given this binding.
         let mut known = self.known.borrow_mut();
         if let Some(known) = known.as_mut().filter(|known| known.generation == generation.number) {
@@ -270,6 +271,40 @@ pub(crate) async fn serve<I>(connection: Rc<Connection>, stream: I, protocol: Pr
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    match protocol {
+        Protocol::Http1 => serve_http1(connection, stream).await,
+        // Boxed: where HTTP/1.1 is spoken it would only take room.
+        Protocol::Http2 => Box::pin(serve_http2(connection, stream)).await,
+    }
+}
+
+async fn serve_http1<I>(connection: Rc<Connection>, stream: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = connection.core.generation().limits.clone();
+    let ends = Ends {
+        header_timeout: limits.header_timeout,
+        drain: connection.core.drain.clone(),
+        kill: connection.kill.clone(),
+    };
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.header_size.max(131_072))
+        .max_header_size(limits.header_size);
+    let service = service_fn(move |request| {
+        let connection = connection.clone();
+        // Boxed: hyper keeps room for it for as long as it serves the connection.
+        Box::pin(async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) })
+    });
+    keep_alive::serve(stream, builder, service, ends).await;
+}
+
+async fn serve_http2<I>(connection: Rc<Connection>, stream: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let core = connection.core.clone();
     let limits = core.generation().limits.clone();
     let mut drain = core.drain.clone();
@@ -279,60 +314,35 @@ where
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) }
     });
-    match protocol {
-        Protocol::Http1 => {
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.header_timeout)
-                .max_headers(limits.headers_max)
-                .max_buf_size(limits.header_size.max(131_072))
-                .max_header_size(limits.header_size)
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            let mut served = std::pin::pin!(served);
-            tokio::select! {
-                biased;
-                _ = served.as_mut() => return,
-                () = kill.notified() => return,
-                () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
-            }
-            tokio::select! {
-                _ = served => {}
-                () = kill.notified() => {}
-            }
-        }
-        Protocol::Http2 => {
-            let served = http2::Builder::new(LocalExecutor)
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(limits.streams_max)
-                .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(65_536))
-                .max_send_buf_size(65_536)
-                .initial_stream_window_size(262_144)
-                .initial_connection_window_size(1_048_576)
-                .max_local_error_reset_streams(64)
-                .max_pending_accept_reset_streams(64)
-                .keep_alive_interval(limits.header_timeout)
-                .keep_alive_timeout(limits.header_timeout)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut served = std::pin::pin!(served);
-            tokio::select! {
-                biased;
-                _ = served.as_mut() => return,
-                () = kill.notified() => return,
-                () = idle => served.as_mut().graceful_shutdown(),
-                () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
-            }
-            tokio::select! {
-                _ = served => {}
-                () = kill.notified() => {}
-                // A client that does not even end the handshake, or ignores GOAWAY, is cut off.
-                () = tokio::time::sleep(limits.drain_timeout) => {}
-            }
-        }
+    let served = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(65_536))
+        .max_send_buf_size(65_536)
+        .initial_stream_window_size(262_144)
+        .initial_connection_window_size(1_048_576)
+        .max_local_error_reset_streams(64)
+        .max_pending_accept_reset_streams(64)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        biased;
+        _ = served.as_mut() => return,
+        () = kill.notified() => return,
+        () = idle => served.as_mut().graceful_shutdown(),
+        () = drained(&mut drain) => served.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        _ = served => {}
+        () = kill.notified() => {}
+        // A client that does not even end the handshake, or ignores GOAWAY, is cut off.
+        () = tokio::time::sleep(limits.drain_timeout) => {}
     }
 }
 
-/// Resolves when the connection has had no request for `limit`. HTTP/1.1 has the head's timer for this.
+/// Resolves when an h2 connection has had no request for `limit`. HTTP/1.1 has [`Ends`] for this.
 async fn idle(connection: Rc<Connection>, limit: std::time::Duration) {
     let mut tick = tokio::time::interval(limit);
     tick.tick().await;

@@ -20,6 +20,7 @@ use crate::connection::{Connection, Inside, drained, serve};
 use crate::generation::Generation;
 use crate::head;
 use crate::io::Stream;
+use crate::keep_alive::Noting;
 use crate::listener::{protocol_of, refused};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::{AuthenticateAt, Unmatched};
@@ -118,7 +119,8 @@ async fn intercept(
         Some(Err(error)) => return fail("leaf_failed", error.to_string()),
         None => return fail("leaf_failed", "there is no interception authority".to_owned()),
     };
-    let handshake = TlsAcceptor::from(leaf).accept(below(upgraded));
+    // Boxed, and the stream as well: what only the handshake needs is not kept, and what is moved is small.
+    let handshake = Box::pin(TlsAcceptor::from(leaf).accept(below(upgraded)));
     let stream = match tokio::time::timeout(generation.limits.header_timeout, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return fail("intercepted_tls_failed", format!("`{authority}`: {error}")),
@@ -128,17 +130,17 @@ async fn intercept(
     let protocol = protocol_of(stream.get_ref().1.alpn_protocol());
     let connection = outer.within(Inside { authority, token });
     drop(outer);
-    serve(connection, Tls::new(stream), protocol).await;
+    serve(connection, Box::new(Tls::new(stream)), protocol).await;
 }
 
 /// The client's stream without the layers of the HTTP connection that carried CONNECT, where that is possible.
 fn below(upgraded: Upgraded) -> Stream {
-    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => return Stream::with_prefix(parts.read_buf, parts.io.into_inner()),
+    let upgraded = match upgraded.downcast::<TokioIo<Noting<Stream>>>() {
+        Ok(parts) => return Stream::with_prefix(parts.read_buf, parts.io.into_inner().into_parts().0),
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<Tls<Stream>>>() {
-        Ok(parts) => Stream::with_prefix(parts.read_buf, Stream::Tls(Box::new(parts.io.into_inner()))),
+    match upgraded.downcast::<TokioIo<Noting<Box<Tls<Stream>>>>>() {
+        Ok(parts) => Stream::with_prefix(parts.read_buf, Stream::Tls(parts.io.into_inner().into_parts().0)),
         Err(upgraded) => Stream::Upgraded(TokioIo::new(upgraded)),
     }
 }

@@ -7,6 +7,7 @@
 
 mod address;
 mod authority;
+mod bindings;
 mod body;
 mod body_facts;
 mod canary;
@@ -19,6 +20,7 @@ mod generation;
 mod head;
 mod intercept;
 mod io;
+mod keep_alive;
 mod listener;
 mod metrics;
 mod outbound;

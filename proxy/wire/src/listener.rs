@@ -212,7 +212,8 @@ async fn greet(
     };
     let timeout = core.generation().limits.header_timeout;
     let name = listener.settings.name.clone();
-    match tokio::time::timeout(timeout, TlsAcceptor::from(tls).accept(stream)).await {
+    // Boxed, and the stream as well: what only the handshake needs is not kept, and what is moved is small.
+    match tokio::time::timeout(timeout, Box::pin(TlsAcceptor::from(tls).accept(stream))).await {
         Ok(Ok(stream)) => {
             let session = stream.get_ref().1;
             let certificates =
@@ -220,7 +221,7 @@ async fn greet(
             let peer = Peer { certificates: certificates.collect(), unix, remote, _counted: counted };
             let protocol = protocol_of(session.alpn_protocol());
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
-            serve(connection, Tls::new(stream), protocol).await;
+            serve(connection, Box::new(Tls::new(stream)), protocol).await;
         }
         Ok(Err(error)) => {
             let of_identity = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

@@ -18,6 +18,7 @@ use claviger_policy::SpiffeId;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
+use crate::bindings::Bindings;
 use crate::exchange::Exchanges;
 use crate::generation::Generation;
 use crate::listener::{self, Bound};
@@ -55,6 +56,8 @@ pub struct ServerEnv {
     pub adopted: Vec<(Arc<str>, std::net::TcpListener)>,
     /// Is told of every request that was refused.
     pub refused: Option<OnRefused>,
+    /// Done by each core once a second, on its own thread.
+    pub tidy: fn(),
 }
 
 /// Is told of a request that was refused.
@@ -137,6 +140,7 @@ impl Server {
                 metrics: env.metrics.clone(),
                 suspended: env.suspended.clone(),
                 refused: env.refused.clone(),
+                tidy: env.tidy,
                 drain: draining.clone(),
             };
             let (made, making) = std::sync::mpsc::sync_channel(1);
@@ -288,6 +292,7 @@ struct Seed {
     metrics: Metrics,
     suspended: Arc<Suspended>,
     refused: Option<OnRefused>,
+    tidy: fn(),
     drain: watch::Receiver<bool>,
 }
 
@@ -305,6 +310,8 @@ pub(crate) struct Core {
     pub(crate) buffered: Cell<usize>,
     /// Open requests by caller.
     pub(crate) callers: RefCell<HashMap<SpiffeId, u32, foldhash::fast::RandomState>>,
+    /// Which rules concern the callers of late.
+    pub(crate) bindings: RefCell<Bindings>,
     pub(crate) resolver: Resolver,
     pub(crate) metrics: Metrics,
     pub(crate) suspended: Arc<Suspended>,
@@ -335,6 +342,7 @@ impl Core {
             ids: IdHeaders::default(),
             buffered: Cell::new(0),
             callers: RefCell::default(),
+            bindings: RefCell::default(),
             resolver: seed.resolver,
             metrics: seed.metrics,
             suspended: seed.suspended,
@@ -402,11 +410,12 @@ fn run_core(
         Err(error) => return drop(made.send(Err(error))),
     };
     drop(told);
+    let tidy = seed.tidy;
     let core = Core::new(seed);
     let (tending, accepting) = (core.clone(), core.clone());
     runtime.block_on(async move {
         // Tasks of their own, so that both go on while the core drains.
-        tokio::task::spawn_local(sweep(tending.clone()));
+        tokio::task::spawn_local(sweep(tending.clone(), tidy));
         tokio::task::spawn_local(suspend(tending));
         while let Some(Listen { name, socket, closed }) = inbox.recv().await {
             tokio::task::spawn_local(listener::accept(accepting.clone(), name, socket, closed));
@@ -421,7 +430,7 @@ fn run_core(
 }
 
 /// Looks through what is under way, for ever.
-async fn sweep(core: Rc<Core>) {
+async fn sweep(core: Rc<Core>, tidy: fn()) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
         tick.tick().await;
@@ -429,6 +438,8 @@ async fn sweep(core: Rc<Core>) {
         core.pool.sweep(&generation.limits);
         core.exchanges.sweep(&core, generation.limits.body_idle_timeout);
         core.connection_records.set(0);
+        core.bindings.borrow_mut().keep_only(&generation.policy);
+        tidy();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::issuer::Showing;
 use crate::observe::Counted;
 use crate::state::State;
 use crate::watch::Watcher;
-use crate::{canary, console, interception, state};
+use crate::{canary, console, interception, os, state};
 
 /// What makes a session of one command differ from a process that many share.
 pub(crate) struct SessionParts {
@@ -91,8 +91,7 @@ impl Serving {
         let canaries = canary_key(&state_dir, is_session);
         let handles = if is_session { Handles::default() } else { Handles::Sealed };
         let env = Env { events: counted, clock, session: ask, canaries, handles, ..idle_env(&control)? };
-        let at_start = AtStart::of(&draft);
-        let admin = (draft.admin.bind.clone(), draft.admin.socket.clone());
+        let (at_start, admin) = (AtStart::of(&draft), (draft.admin.bind.clone(), draft.admin.socket.clone()));
         // Before anything is served: what is suspended stays so.
         let state = state::start(&control, &state_dir, &env, &registry)?;
         let (root, sockets, refused) = match session {
@@ -123,6 +122,7 @@ impl Serving {
             cores,
             adopted: sockets,
             refused,
+            tidy: os::memory::give_back_freed,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
         let public = compiled.public.as_ref().map(|public| public.bind.clone());
