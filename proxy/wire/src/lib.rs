@@ -6,6 +6,7 @@
 //! and metrics.
 
 mod address;
+mod ahead;
 mod authority;
 mod bindings;
 mod body;

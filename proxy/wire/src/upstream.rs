@@ -26,6 +26,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use crate::ahead::Ahead;
 use crate::body::{Sent, SentBody};
 use crate::driver::Driver;
 use crate::generation::{Service, Transport};
@@ -339,7 +340,7 @@ impl Pool {
         let Some(tls) = tls else { return self.http1(stream, slot).await };
         let name = ServerName::try_from(key.authority.host.as_str().to_owned())
             .map_err(|_| Refusal::new(RefusalCode::UpstreamUntrusted, "the host cannot stand in a certificate"))?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| {
+        let stream = TlsConnector::from(tls).connect(name, Ahead::new(stream)).await.map_err(|error| {
             let code = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(rustls::Error::InvalidCertificate(_)) => RefusalCode::UpstreamUntrusted,
                 Some(_) | None => RefusalCode::UpstreamUnreachable,
