@@ -250,8 +250,16 @@ async fn an_upload_goes_on_behind_an_early_answer() {
         let came = came.clone();
         async move {
             tokio::spawn(async move {
-                let body = request.into_body().collect().await;
-                came.send(body.map_or(0, |body| body.to_bytes().len())).unwrap();
+                // Counted, not waited for to its end: of an upload that ends behind its answer the origin's hyper tells the
+                // last byte, but the end only with the next request.
+                let (mut body, mut bytes) = (request.into_body(), 0);
+                while let Some(Ok(frame)) = body.frame().await {
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                    if bytes == 2 * HALF {
+                        break;
+                    }
+                }
+                came.send(bytes).unwrap();
             });
             let mut answer = Response::new(full(""));
             *answer.status_mut() = http::StatusCode::ACCEPTED;
