@@ -7,7 +7,9 @@ pub mod origin;
 pub mod peers;
 pub mod proxy;
 pub mod svid;
+pub mod wait;
 
 pub use binary::binary;
 pub use origin::Origin;
-pub use proxy::{CI, GATEWAY, PATIENCE, Proxy, World};
+pub use proxy::{CI, GATEWAY, PATIENCE, Proxy, World, app_and_api};
+pub use wait::until;

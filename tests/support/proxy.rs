@@ -57,6 +57,20 @@ jwks = "jwks.json"
 identity = "spiffe://acme.test/ci/{sub}"
 "#;
 
+/// The workload `app`, and the service `api` at `api.test`, which a port of loopback stands for; more of its keys may follow.
+pub fn app_and_api(port: u16) -> String {
+    format!(
+        r#"[workload.app]
+spiffe = "spiffe://acme.test/ci/app"
+
+[service.api]
+hosts = ["api.test"]
+connect = "127.0.0.1:{port}"
+ca = "ca.pem"
+allow_addresses = ["127.0.0.1"]"#
+    )
+}
+
 impl World {
     /// A new folder.
     pub fn new() -> Self {
@@ -83,6 +97,7 @@ impl World {
     /// The usual configuration: a gateway and a forward listener, tokens of the issuer, one service
     /// `api` at `api.test`, one rule for the workload `app`. `more` is appended.
     pub fn usual(&self, port: u16, more: &str) -> String {
+        let api = app_and_api(port);
         format!(
             r#"{GATEWAY}
 [listener.forward]
@@ -91,14 +106,7 @@ bind = "127.0.0.1:0"
 authenticate = ["ci"]
 
 {CI}
-[workload.app]
-spiffe = "spiffe://acme.test/ci/app"
-
-[service.api]
-hosts = ["api.test"]
-connect = "127.0.0.1:{port}"
-ca = "ca.pem"
-allow_addresses = ["127.0.0.1"]
+{api}
 inject = ["bearer"]
 secret = "secret://sealed/api"
 

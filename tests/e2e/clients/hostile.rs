@@ -249,11 +249,7 @@ async fn a_client_without_a_proof_must_be_of_the_session() {
     );
     let session = scene.exec_open(&["bash", "-c", &tell]);
     let session = tokio::spawn(session.run());
-    let deadline = std::time::Instant::now() + claviger_tests::PATIENCE;
-    while !told.exists() {
-        assert!(std::time::Instant::now() < deadline, "the session tells nothing");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    claviger_tests::until("the session tells", async || told.exists()).await;
     let url = fs::read_to_string(&told).unwrap().trim().to_owned();
     let bare = format!("http://{}", url.rsplit('@').next().unwrap());
     let ask = |proxy: String| async move {

@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod bodies;
+mod desync;
 mod http2;
 mod hygiene;
 mod leases;

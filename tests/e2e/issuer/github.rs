@@ -1,6 +1,6 @@
 //! `kind = "github-app"` against a double of GitHub's API.
 
-use claviger_tests::{CI, GATEWAY, Proxy, World};
+use claviger_tests::{CI, GATEWAY, Proxy, World, until};
 use serde_json::{Value, json};
 
 use crate::github_double::{APP_ID, CLIENT_ID, GitHub, ORGANISATION, Trouble};
@@ -123,20 +123,13 @@ async fn a_narrowing_that_is_gone_is_revoked_and_one_that_stays_keeps_its_token(
     assert_eq!(get(&proxy, &proof, "/github/repos/acme/docs/issues").await.0, 200);
     assert_eq!(get(&proxy, &proof, "/github/repos/acme/docs/contents").await.0, 403);
     assert_eq!(github.asked().len(), 3, "{:?}", github.asked());
-    let deadline = tokio::time::Instant::now() + claviger_tests::PATIENCE;
-    while !github.tokens()[0].revoked {
-        assert!(tokio::time::Instant::now() < deadline, "{:?}\n{}", github.tokens(), proxy.output());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("the first is revoked", async || github.tokens()[0].revoked).await;
     assert!(!github.tokens()[1].revoked);
     // Suspended: all are ended.
     assert!(
         world.run(&["suspend", "credential", "app", "--reason", "test", "--config", "claviger.toml"]).status.success()
     );
-    while github.tokens().iter().any(|token| !token.revoked) {
-        assert!(tokio::time::Instant::now() < deadline, "{:?}\n{}", github.tokens(), proxy.output());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("all are revoked", async || github.tokens().iter().all(|token| token.revoked)).await;
     proxy.stop();
 }
 

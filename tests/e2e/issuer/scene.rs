@@ -96,9 +96,5 @@ pub(crate) fn told(proxy: &Proxy, kind: &str) -> Vec<String> {
 
 /// Waits for a record of the process itself.
 pub(crate) async fn wait_for(proxy: &Proxy, kind: &str, count: usize) {
-    let deadline = tokio::time::Instant::now() + claviger_tests::PATIENCE;
-    while told(proxy, kind).len() < count {
-        assert!(tokio::time::Instant::now() < deadline, "no `{kind}`:\n{}", proxy.output());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    claviger_tests::until(&format!("{count} records `{kind}`"), async || told(proxy, kind).len() >= count).await;
 }

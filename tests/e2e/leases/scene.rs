@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use claviger_tests::origin::{Handler, Origin, OriginBody, full, handler};
 use claviger_tests::peers::TestCa;
-use claviger_tests::{CI, GATEWAY, PATIENCE, Proxy, World};
+use claviger_tests::{CI, GATEWAY, PATIENCE, Proxy, World, app_and_api};
 use futures_util::{StreamExt, stream};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -265,17 +265,10 @@ pub(crate) fn text(origin: &Origin, issuer: &Issuer, sorts: &[Sort], rules: bool
     let mut text = format!(
         r#"{GATEWAY}
 {CI}
-[workload.app]
-spiffe = "spiffe://acme.test/ci/app"
-
-[service.api]
-hosts = ["api.test"]
-connect = "127.0.0.1:{}"
-ca = "ca.pem"
-allow_addresses = ["127.0.0.1"]
+{}
 inject = ["bearer"]
 "#,
-        origin.port()
+        app_and_api(origin.port())
     );
     for Sort { name, port, keys, .. } in sorts {
         let (port, used) = (port.unwrap_or(issuer.port), if rules { name } else { "none" });

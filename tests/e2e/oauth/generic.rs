@@ -4,32 +4,20 @@ use claviger_tests::World;
 use serde_json::{Value, json};
 
 use crate::actor::{AUDIENCE, Setting, issuer};
-use crate::scene::{arrived, configure, credential, failure, get};
+use crate::scene::{arrived, configure, credential, credential_of, failure, get};
 
 /// A credential of the profile, for a client that proves itself by the token alone, and its rule.
 fn generic(setting: &Setting, name: &str, keys: &str) -> String {
     let token_url = setting.oidc.token_url();
-    format!(
-        r#"
-[credential.{name}]
-kind = "federation"
-profile = "generic"
+    let all = format!(
+        r#"profile = "generic"
 token_url = "{token_url}"
 grant = "token-exchange"
 body = "form"
 parameters = {{ client_id = "public", resource = "{AUDIENCE}/opaque", scope = "read" }}
-hosts = ["api.test"]
-ca = "ca.pem"
-allow_addresses = ["127.0.0.1"]
-{keys}
-
-[allow.{name}]
-who = ["app", "job"]
-to = "api"
-ops = ["GET /v1/{name}"]
-use = "{name}"
-"#
-    )
+{keys}"#
+    );
+    credential_of("federation", name, &all)
 }
 
 fn run(world: &World, args: &[&str]) -> String {

@@ -38,10 +38,15 @@ inject = ["bearer"]
 
 /// A credential, and the rule that uses it for its own path.
 pub(crate) fn credential(name: &str, keys: &str) -> String {
+    credential_of("oauth2", name, keys)
+}
+
+/// As [`credential`], of another kind.
+pub(crate) fn credential_of(kind: &str, name: &str, keys: &str) -> String {
     format!(
         r#"
 [credential.{name}]
-kind = "oauth2"
+kind = "{kind}"
 hosts = ["api.test"]
 ca = "ca.pem"
 allow_addresses = ["127.0.0.1"]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use claviger_tests::PATIENCE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::scene::{admin, ok, scene, until_async};
+use crate::scene::{admin, ok, scene};
 
 const STREAMS: usize = 1_000;
 
@@ -69,7 +69,7 @@ async fn a_thousand_live_streams_end_at_once() {
         at(100)
     );
     // One is not of the caller that is suspended.
-    until_async("all are on record", async || {
+    claviger_tests::until("all are on record", async || {
         let all = proxy.records("finished", STREAMS);
         all.iter().filter(|one| one["code"] == "suspended").count() == STREAMS
     })

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use claviger_tests::PATIENCE;
 
-use crate::scene::{claviger, configuration, get, ok, passes, prepared, said, scene, system, until_async};
+use crate::scene::{claviger, configuration, get, ok, passes, prepared, said, scene, system};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_neither_end_nor_hinder_it() {
@@ -88,9 +88,9 @@ async fn a_running_process_takes_up_what_others_write() {
     let aside = ["--socket", "nobody-listens-here.sock"];
     let (_, err) = ok(&world, &[&["suspend", "service", "api"][..], &aside].concat());
     assert!(err.contains("no process answers at `nobody-listens-here.sock`"), "{err}");
-    until_async("it is suspended", async || !passes(&world, &proxy, "app", "/api/v1/x").await).await;
+    claviger_tests::until("it is suspended", async || !passes(&world, &proxy, "app", "/api/v1/x").await).await;
     ok(&world, &[&["resume", "service", "api"][..], &aside].concat());
-    until_async("it is resumed", async || passes(&world, &proxy, "app", "/api/v1/x").await).await;
+    claviger_tests::until("it is resumed", async || passes(&world, &proxy, "app", "/api/v1/x").await).await;
     system(&proxy, "resumed", 1);
 }
 
@@ -102,7 +102,7 @@ async fn it_ends_by_itself_when_its_time_is_over() {
     let first = passes(&world, &proxy, "app", "/api/v1/x").await;
     // On a machine that took two seconds for this, it may be over already.
     assert!(!first || begun.elapsed().as_secs() >= 2);
-    until_async("it is over", async || passes(&world, &proxy, "app", "/api/v1/x").await).await;
+    claviger_tests::until("it is over", async || passes(&world, &proxy, "app", "/api/v1/x").await).await;
     assert!(begun.elapsed().as_millis() >= 1_990, "over after {:?}", begun.elapsed());
     let resumed = system(&proxy, "resumed", 1);
     assert_eq!(resumed[0]["actor"], "claviger");
@@ -137,7 +137,7 @@ async fn what_was_over_before_the_start_is_not_in_force() {
     drop(world.start());
     ok(&world, &["suspend", "service", "api", "--for", "1s"]);
     let over = Instant::now() + std::time::Duration::from_millis(1_100);
-    until_async("a second is over", async || Instant::now() >= over).await;
+    claviger_tests::until("a second is over", async || Instant::now() >= over).await;
     let proxy = world.start();
     assert_eq!(get(&world, &proxy, "app", "/api/v1/x").await.0, 200);
     assert_eq!(system(&proxy, "resumed", 1)[0]["actor"], "claviger");

@@ -93,7 +93,7 @@ async fn a_request_that_waits_for_its_answer_is_refused() {
     let (world, origin, proxy) = scene("").await;
     let waiting = get(&world, &proxy, "app", "/api/v1/never");
     let suspending = async {
-        crate::scene::until_async("the request is upstream", async || !origin.seen().is_empty()).await;
+        claviger_tests::until("the request is upstream", async || !origin.seen().is_empty()).await;
         ok(&world, &["suspend", "service", "api"]);
     };
     let answered = tokio::time::timeout(PATIENCE, async { tokio::join!(waiting, suspending).0 }).await;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, full, handler};
@@ -154,14 +154,5 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "there are no {what}");
         std::thread::yield_now();
-    }
-}
-
-/// As [`until`], asking something that answers later.
-pub(crate) async fn until_async(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The state is away: what was suspended last stays so, and nothing can be changed. A process that cannot read it does
 //! not start.
 
-use crate::scene::{admin, claviger, client, ok, passes, prepared, said, scene, system, until_async};
+use crate::scene::{admin, claviger, client, ok, passes, prepared, said, scene, system};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_state_a_process_does_not_start() {
@@ -37,7 +37,7 @@ async fn state_that_goes_away_keeps_what_was_suspended() {
     assert_eq!(page("/readyz").await, "ok\n");
     let (file, aside) = (world.path().join("state/state.db"), world.path().join("state/aside.db"));
     std::fs::rename(&file, &aside).unwrap();
-    until_async("it is noticed", async || page("/metrics").await.contains("claviger_state_healthy 0")).await;
+    claviger_tests::until("it is noticed", async || page("/metrics").await.contains("claviger_state_healthy 0")).await;
     assert_eq!(page("/readyz").await, "ok, but suspensions cannot be read or changed\n");
     assert!(!passes(&world, &proxy, "app", "/api/v1/x").await);
     for (method, url) in [
@@ -63,7 +63,7 @@ async fn state_that_goes_away_keeps_what_was_suspended() {
     assert!(!file.exists(), "it was made anew, and empty");
     // Restored: it goes on where it was.
     std::fs::rename(&aside, &file).unwrap();
-    until_async("it is noticed", async || page("/metrics").await.contains("claviger_state_healthy 1")).await;
+    claviger_tests::until("it is noticed", async || page("/metrics").await.contains("claviger_state_healthy 1")).await;
     assert!(!passes(&world, &proxy, "app", "/api/v1/x").await);
     ok(&world, &["resume", "service", "api"]);
     assert!(passes(&world, &proxy, "app", "/api/v1/x").await);

@@ -1,9 +1,9 @@
 //! Not one request is lost, and the ledger says which version served each.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use claviger_tests::{PATIENCE, Proxy, World, canary};
+use claviger_tests::{PATIENCE, Proxy, World, canary, until};
 use serde_json::Value;
 
 use crate::keyring::Keyring;
@@ -36,14 +36,6 @@ fn version(world: &World) -> String {
     let (code, out, err) = secret(world, &["list", "-o", "json"], "");
     assert_eq!(code, 0, "{err}");
     serde_json::from_str::<Value>(&out).unwrap()[0]["version"].as_str().unwrap().to_owned()
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE * 2;
-    while !holds() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// By trace: the version that the request's answer is owed to.
@@ -79,7 +71,7 @@ async fn rotations_lose_no_request_and_the_ledger_shows_the_versions() {
     let taken_up = format!("the running process took version {} of credential `api` up at ", version(&world));
     assert!(out.lines().last().unwrap().starts_with(&taken_up), "{out}");
     versions.insert(version(&world), second);
-    until("the new key is used", || keyring.has_seen(second)).await;
+    until("the new key is used", async || keyring.has_seen(second)).await;
     load.pass(100).await;
     // Whatever began with the old key has been answered.
     keyring.take(&[second]);
@@ -107,7 +99,7 @@ async fn rotations_lose_no_request_and_the_ledger_shows_the_versions() {
     load.pass(50).await;
     assert_eq!(secret(&world, &["rotate", "api", "--finish"], "").0, 0);
     let taken = |seen: &[(String, u16)]| seen.last() == Some(&(third.to_owned(), 200));
-    until("the last key serves", || keyring.seen().values().any(|seen| taken(seen))).await;
+    until("the last key serves", async || keyring.seen().values().any(|seen| taken(seen))).await;
     load.pass(100).await;
     keyring.take(&[third]);
     load.pass(100).await;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use claviger_tests::peers::{MutualTls, Sees};
-use claviger_tests::{PATIENCE, Proxy, World, canary};
+use claviger_tests::{PATIENCE, Proxy, World, canary, until};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, text, until};
+use crate::scene::{Scene, text};
 
 struct Stage {
     proxy: Proxy,

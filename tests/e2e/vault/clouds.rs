@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, full, handler};
-use claviger_tests::{CI, GATEWAY, Origin, World};
+use claviger_tests::{CI, GATEWAY, Origin, World, app_and_api, until};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::scene::{get, until};
+use crate::scene::get;
 
 /// A Vault with an AWS engine, one AppRole and one token.
 #[derive(Debug, Default)]
@@ -112,14 +112,7 @@ impl Stage {
         world.configure(&format!(
             r#"{GATEWAY}
 {CI}
-[workload.app]
-spiffe = "spiffe://acme.test/ci/app"
-
-[service.api]
-hosts = ["api.test"]
-connect = "127.0.0.1:{}"
-ca = "ca.pem"
-allow_addresses = ["127.0.0.1"]
+{}
 inject = [{{ header = "x-access", from = "access" }}, {{ header = "x-secret", from = "secret" }}, {{ bearer = true, from = "session" }}]
 
 [store.vault]
@@ -143,7 +136,7 @@ to = "api"
 ops = ["* /**"]
 use = "aws"
 "#,
-            origin.port(),
+            app_and_api(origin.port()),
             vault.port(),
         ));
         Self { world, aws, origin }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use base64::Engine;
-use claviger_tests::Proxy;
 use claviger_tests::peers::Postgres;
+use claviger_tests::{Proxy, until};
 use serde_json::json;
 
-use crate::scene::{Scene, get, text, until};
+use crate::scene::{Scene, get, text};
 
 /// What of an answer becomes the credential.
 const CREDENTIAL: &str = "[credential.app]\nkind = \"vault\"\nstore = \"vault\"\npath = \"database/creds/app\"\n\

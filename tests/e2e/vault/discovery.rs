@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 
-use claviger_tests::PATIENCE;
+use claviger_tests::{PATIENCE, until};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, get, until};
+use crate::scene::{Scene, get};
 
 /// The details of the process's records of this kind.
 fn told(proxy: &claviger_tests::Proxy, kind: &str) -> usize {

@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use claviger_tests::Origin;
 use claviger_tests::origin::{full, handler};
+use claviger_tests::{Origin, until};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, get, until};
+use crate::scene::{Scene, get};
 
 const UID: &str = "e6a8680e-d103-4cce-80ea-03acbbeacf7d";
 

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::scene::{Scene, get, until};
+use claviger_tests::until;
+
+use crate::scene::{Scene, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_of_kv_are_read() {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use base64::Engine;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, get, text, until};
+use claviger_tests::until;
+
+use crate::scene::{Scene, get, text};
 
 const KEY: &str = "\"secret://vault/kv/data/app#key\"";
 

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::scene::{Scene, get, text, until};
+use claviger_tests::until;
+
+use crate::scene::{Scene, get, text};
 
 const NAMESPACE: &str = "team/app";
 

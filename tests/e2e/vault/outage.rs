@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::scene::{Scene, get, until};
+use claviger_tests::until;
+
+use crate::scene::{Scene, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_serves_on_while_the_server_is_away_and_then_it_recovers() {

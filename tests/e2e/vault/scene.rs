@@ -1,7 +1,5 @@
 //! A real OpenBao, an upstream that notes what it was sent, and a proxy between a caller and both.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use claviger_tests::origin::{OriginBody, full, handler};
 use claviger_tests::peers::OpenBao;
@@ -140,13 +138,4 @@ pub(crate) async fn get(world: &World, proxy: &Proxy, who: &str) -> (u16, String
     let status = answer.status().as_u16();
     let code = serde_json::from_str::<Value>(&answer.text().await.unwrap()).ok();
     (status, code.and_then(|code| Some(code["error"]["code"].as_str()?.to_owned())).unwrap_or_default())
-}
-
-/// Asks until it is so.
-pub(crate) async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
