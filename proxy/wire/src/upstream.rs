@@ -4,6 +4,8 @@
 //! An HTTP/1.1 connection has no task of its own: whoever uses it drives it, so that nothing is handed from one task to
 //! another on the way of a request. An idle one is looked at when it is taken, and once a second.
 
+mod connection;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -16,16 +18,16 @@ use bytes::Bytes;
 use claviger_credential::{Injected, Lease, LeasedCertificate};
 use claviger_policy::{Authority, Grant};
 use foldhash::fast::RandomState;
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use self::connection::{Connection, Shared, Wire};
 use crate::ahead::Ahead;
 use crate::body::{Sent, SentBody};
 use crate::driver::Driver;
@@ -42,9 +44,6 @@ const STREAMS_MAX: usize = 100;
 
 /// What an upstream may send ahead of its reader, in bytes.
 const STREAM_WINDOW: u32 = 262_144;
-
-/// How long the end of a connection may take, which may have the last bytes of a request to send.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Room for every stream's window.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
@@ -84,67 +83,6 @@ impl Host {
     /// Its certificate was replaced or given up: nobody will ask for these connections again.
     fn is_orphaned(&self) -> bool {
         self.shown.as_ref().is_some_and(|shown| shown.certificate.strong_count() == 0)
-    }
-}
-
-/// An HTTP/1.1 connection, driven by whoever holds it.
-struct Wire {
-    sender: http1::SendRequest<SentBody>,
-    driver: Driver,
-    slot: Slot,
-}
-
-impl Wire {
-    /// Whether it may take another request, as far as is known after it was driven.
-    fn is_ready(&self) -> bool {
-        self.driver.is_alive() && self.sender.is_ready()
-    }
-
-    async fn send(
-        &mut self,
-        request: Request<SentBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
-        let sender = &mut self.sender;
-        let mut answer = std::pin::pin!(self.driver.quietly(|| sender.try_send_request(request)));
-        std::future::poll_fn(|cx| self.driver.poll_with(cx, |cx| answer.as_mut().poll(cx))).await
-    }
-
-    /// Goes on by itself: an answer that comes ahead of the request's end does not stop the upload, however its reader
-    /// reads. It serves no other request.
-    fn apart(self) -> http1::SendRequest<SentBody> {
-        let Self { sender, driver, slot } = self;
-        if let Some(connection) = driver.into_future() {
-            tokio::task::spawn_local(async move {
-                let _slot = slot;
-                // How it ended shows in the request that used it.
-                let _ = connection.await;
-            });
-        }
-        sender
-    }
-
-    /// Ends it as the protocols want it, once what was written is sent: TLS says goodbye.
-    fn close(self) {
-        let Self { sender, driver, slot } = self;
-        drop(sender);
-        let Some(connection) = driver.into_future() else { return };
-        tokio::task::spawn_local(async move {
-            let _slot = slot;
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, connection).await;
-        });
-    }
-}
-
-/// An h2 connection, and how many requests are on it.
-struct Shared {
-    sender: http2::SendRequest<SentBody>,
-    streams: Rc<()>,
-}
-
-impl Shared {
-    fn has_room(&self) -> bool {
-        // One count is the pool's own.
-        Rc::strong_count(&self.streams) <= STREAMS_MAX
     }
 }
 
@@ -438,65 +376,6 @@ impl Drop for Slot {
         {
             host.open = host.open.saturating_sub(1);
         }
-    }
-}
-
-enum Connection {
-    Http1(Wire),
-    Http2(http2::SendRequest<SentBody>, Rc<()>),
-}
-
-impl Connection {
-    /// Gives the head the form of the connection's protocol. Where it goes is the grant's word.
-    fn shape(&self, request: &mut Request<SentBody>, grant: &Grant) {
-        match self {
-            Self::Http1(_) => {
-                *request.version_mut() = Version::HTTP_11;
-                if let Some(path) = request.uri().path_and_query().cloned() {
-                    *request.uri_mut() = Uri::from(path);
-                }
-                // The injection has set it, for most.
-                let right = grant.target().host_header();
-                if request.headers().get(HOST).is_some_and(|host| host == right) {
-                    return;
-                }
-                if let Ok(host) = HeaderValue::from_str(right) {
-                    request.headers_mut().insert(HOST, host);
-                }
-            }
-            Self::Http2(..) => {
-                *request.version_mut() = Version::HTTP_2;
-                request.headers_mut().remove(HOST);
-                if request.uri().authority().is_none()
-                    && let Some(path) = request.uri().path_and_query().cloned()
-                {
-                    let mut parts = grant.target().uri().clone().into_parts();
-                    parts.path_and_query = Some(path);
-                    if let Ok(uri) = Uri::from_parts(parts) {
-                        *request.uri_mut() = uri;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn send(
-        &mut self,
-        request: Request<SentBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
-        match self {
-            Self::Http1(wire) => wire.send(request).await,
-            Self::Http2(sender, _) => sender.try_send_request(request).await,
-        }
-    }
-
-    fn lend(self, pool: &Rc<Pool>, key: Key, sent: &Rc<Sent>) -> Lent {
-        let (wire, apart, stream) = match self {
-            Self::Http1(wire) if !sent.ended.get() => (None, Some(wire.apart()), None),
-            Self::Http1(wire) => (Some(wire), None, None),
-            Self::Http2(_, stream) => (None, None, Some(stream)),
-        };
-        Lent { pool: pool.clone(), key, wire, sent: sent.clone(), _apart: apart, _stream: stream }
     }
 }
 

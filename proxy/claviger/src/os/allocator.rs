@@ -77,7 +77,11 @@ mod tests {
                 let layout = Layout::from_size_align(size, align).unwrap();
                 // SAFETY: each block is written within its size, and given back once.
                 unsafe {
-                    for block in [Allocator.alloc(layout), Allocator.alloc_zeroed(layout)] {
+                    // Several at a time: the first of a page would be aligned by itself.
+                    let blocks: Vec<*mut u8> = (0..8)
+                        .map(|n| if n % 2 == 0 { Allocator.alloc(layout) } else { Allocator.alloc_zeroed(layout) })
+                        .collect();
+                    for block in blocks {
                         assert!(!block.is_null());
                         assert_eq!(block.addr() % align, 0, "{layout:?}");
                         block.write_bytes(7, size);

@@ -7,8 +7,8 @@
     reason = "a call into the allocator, which is linked in; it takes no pointer and may be made at any time"
 )]
 pub(crate) fn give_back_freed() {
-    // SAFETY: mimalloc's own signature (mimalloc.h); it has no preconditions.
-    unsafe { mi_collect(false) }
+    // SAFETY: it has no preconditions.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }
 
 /// Gives back what only starting needed: garbage of the allocator, and the pages of code that starting ran through. Code is
@@ -16,7 +16,7 @@ pub(crate) fn give_back_freed() {
 #[allow(unsafe_code, reason = "as above; and madvise, on pages that are read and run only")]
 pub(crate) fn give_back_start() {
     // SAFETY: as above.
-    unsafe { mi_collect(true) }
+    unsafe { libmimalloc_sys::mi_collect(true) }
     #[cfg(target_os = "linux")]
     for (start, length) in own_code() {
         let start = std::ptr::with_exposed_provenance_mut(start);
@@ -25,11 +25,6 @@ pub(crate) fn give_back_start() {
         // here comes back from the file, byte for byte.
         let _ = unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontNeed) };
     }
-}
-
-#[allow(unsafe_code, reason = "the declaration of a function that is linked in")]
-unsafe extern "C" {
-    fn mi_collect(force: bool);
 }
 
 /// Where this program's code lies: start and length of each mapping.
