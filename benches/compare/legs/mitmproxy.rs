@@ -15,8 +15,14 @@ pub(crate) fn launch(scene: &Scene) -> Result<(Server, Doors), Problem> {
         let read = |path| std::fs::read_to_string(path).unwrap();
         let authority = read(&scene.authority.1) + &read(&scene.authority.0);
         std::fs::write(folder.join("mitmproxy-ca.pem"), authority).unwrap();
-        let addon =
-            format!("def server_connect(data):\n    data.server.address = (\"127.0.0.1\", {})\n", scene.upstream);
+        // Not by `server_connect`: an upstream whose address is changed there is never used again, and after five of them
+        // a client's connection waits for ever.
+        let addon = format!(
+            "import asyncio\n\nconnect = asyncio.open_connection\n\n\n\
+             async def to_upstream(*_, **more):\n    return await connect(\"127.0.0.1\", {}, **more)\n\n\n\
+             asyncio.open_connection = to_upstream\n",
+            scene.upstream
+        );
         std::fs::write(folder.join("addon.py"), addon).unwrap();
         let mut command = Command::new(mitmdump);
         command.args(["--listen-host", "127.0.0.1", "--listen-port", &port.to_string(), "--script"]);
