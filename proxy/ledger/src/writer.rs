@@ -22,8 +22,15 @@ use crate::gate::Gate;
 use crate::ledger::{Progress, Rings};
 use crate::settings::{LedgerSettings, Sink};
 
-/// While there is work, the rings are looked at this often: producers make no system call then.
-const POLL: Duration = Duration::from_millis(10);
+/// While there is work, the rings are looked at this often, and producers make no system call: often while much comes, so
+/// that little piles up, and rarely while little does, since each look wakes a thread beside the data cores.
+const PACE: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(80);
+
+/// A batch of fewer bytes is little: half as many looks would do.
+const LITTLE: usize = 32 << 10;
+
+/// One of more is much: there are to be twice as many.
+const MUCH: usize = 128 << 10;
 
 /// After so long without work the writer parks until it is woken.
 const IDLE: Duration = Duration::from_secs(1);
@@ -44,6 +51,8 @@ pub(crate) struct Writer {
     encoder: Encoder,
     first_ring: usize,
     worked_at: Instant,
+    /// How long the next rest is.
+    pace: Duration,
     gate: Arc<Gate>,
     rings: Arc<Rings>,
     progress: Arc<Progress>,
@@ -80,6 +89,7 @@ impl Writer {
             encoder: Encoder::default(),
             first_ring: 0,
             worked_at: Instant::now(),
+            pace: *PACE.start(),
             gate,
             rings,
             progress,
@@ -95,6 +105,7 @@ impl Writer {
             let closing = self.gate.closed.load(Ordering::SeqCst);
             let drained = self.drain();
             let had_work = !self.batch.is_empty();
+            self.pace = next_pace(self.pace, self.batch.len());
             let written = self.write(asked != done || closing);
             if had_work {
                 self.worked_at = Instant::now();
@@ -196,7 +207,7 @@ impl Writer {
             return;
         }
         if !self.required && self.worked_at.elapsed() < IDLE {
-            park_timeout(POLL);
+            park_timeout(self.pace);
             return;
         }
         self.gate.announce_sleep();
@@ -209,6 +220,15 @@ impl Writer {
             }
         }
         self.gate.announce_awake();
+    }
+}
+
+/// How long to rest after a batch of so many bytes.
+fn next_pace(pace: Duration, batch: usize) -> Duration {
+    match batch {
+        0..LITTLE => (pace * 2).min(*PACE.end()),
+        LITTLE..=MUCH => pace,
+        _ => (pace / 2).max(*PACE.start()),
     }
 }
 
@@ -227,5 +247,29 @@ impl Drop for CloseOnExit {
             while ring.queue.pop().is_some() {}
         }
         self.progress.ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pace after some looks, of which each found so many bytes for each millisecond of its rest.
+    fn settled(from: u64, bytes_per_ms: usize) -> u64 {
+        let rested = |pace: Duration| usize::try_from(pace.as_millis()).unwrap();
+        let pace = (0..10).fold(Duration::from_millis(from), |pace, _| next_pace(pace, bytes_per_ms * rested(pace)));
+        u64::try_from(pace.as_millis()).unwrap()
+    }
+
+    #[test]
+    fn little_is_looked_at_rarely_and_much_often() {
+        // 300, 1,000, 5,000 and 30,000 requests a second, of a KiB each.
+        for (bytes_per_ms, expected) in [(0, 80), (300, 80), (1_000, 40), (5_000, 10), (30_000, 10)] {
+            assert_eq!(settled(10, bytes_per_ms), expected, "{bytes_per_ms} bytes a millisecond");
+        }
+        // From the other end it may stay where a batch is neither little nor much.
+        for (bytes_per_ms, expected) in [(300, 80), (1_000, 80), (5_000, 20), (30_000, 10)] {
+            assert_eq!(settled(80, bytes_per_ms), expected, "{bytes_per_ms} bytes a millisecond");
+        }
     }
 }
