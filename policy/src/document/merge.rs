@@ -17,20 +17,26 @@ type Places = HashMap<(&'static str, Option<Arc<str>>, String), Location>;
 #[derive(Debug)]
 pub struct Merge {
     root: Table,
-    places: Places,
+    named: Vec<&'static str>,
+    /// Those of the first file are gathered when there is a second.
+    places: Option<Places>,
 }
 
 impl Merge {
     /// Starts with the first file. `named` are the root keys that are tables keyed by name.
     pub fn new(root: Table, named: &[&'static str]) -> Self {
+        Self { root, named: named.to_vec(), places: None }
+    }
+
+    fn places_of_first(&self) -> Places {
         let mut places = Places::new();
-        for key in named {
-            let Some(Value::Table(table)) = root.value_of(key) else { continue };
+        for key in &self.named {
+            let Some(Value::Table(table)) = self.root.value_of(key) else { continue };
             places.extend(
                 table.entries.iter().map(|entry| ((*key, None, entry.name.clone()), entry.name_location.clone())),
             );
         }
-        Self { root, places }
+        places
     }
 
     /// Moves the tables of another file here: those that are keyed by name (`[service.X]`), and lists of tables
@@ -61,9 +67,10 @@ impl Merge {
 
     fn add_named(&mut self, key: &'static str, table: Table, out: &mut Diagnostics) {
         let mut fresh = Vec::with_capacity(table.entries.len());
+        let mut places = self.places.take().unwrap_or_else(|| self.places_of_first());
         for entry in table.entries {
             let owner = entry.name_location.team().cloned();
-            match self.places.entry((key, owner, entry.name.clone())) {
+            match places.entry((key, owner, entry.name.clone())) {
                 std::collections::hash_map::Entry::Occupied(first) => {
                     let message = format!("this is defined already, at {}", first.get());
                     out.error(&entry.name_location, entry.item.key, message)
@@ -75,6 +82,7 @@ impl Merge {
                 }
             }
         }
+        self.places = Some(places);
         match self.root.value_of_mut(key) {
             Some(Value::Table(all)) => all.entries.extend(fresh),
             Some(_) => {}

@@ -17,8 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::admin::{self, Access, Ask, Desk, Doors, Facts, Listening, Reloaded};
+use crate::canary::Keyed;
 use crate::command::Failure;
-use crate::config::{self, Compiled, Draft, Env, Files, Source, Standing};
+use crate::config::{self, Begun, Compiled, Env, Files, Source, Standing};
 use crate::delegation::{Change, Delegation};
 use crate::handles::Handles;
 use crate::renewing::Renewing;
@@ -90,7 +91,7 @@ pub(crate) fn idle_env(control: &tokio::runtime::Runtime) -> Result<Env, Failure
         issuer,
         renewer,
         control: control.handle().clone(),
-        canaries: None,
+        canaries: Keyed::default(),
         handles: Handles::default(),
         session: None,
     })
@@ -111,17 +112,17 @@ fn first_draft(
     control: &tokio::runtime::Runtime,
     source: &Source,
     found: &mut Diagnostics,
-) -> Result<(Files, Draft), Failure> {
+) -> Result<(Files, Begun), Failure> {
     let mut said = Diagnostics::default();
-    let Some(files) = config::files_of(source, found) else { return Err(refused_by(found)) };
-    let Some(draft) = config::draft(&files, &mut said) else { return Err(refused_by(found)) };
+    let Some(mut files) = config::files_of(source, found) else { return Err(refused_by(found)) };
+    let Some(draft) = config::draft_once(&mut files, &mut said) else { return Err(refused_by(found)) };
     if found.has_errors() || said.has_errors() {
         // Compiled all the same, for the errors of all parts to be shown together.
         found.append(said);
         let _ = draft.compile(&idle_env(control)?, 1, no_interception, None, found);
         return Err(refused_by(found));
     }
-    Ok((files, draft))
+    Ok((files, (draft, said)))
 }
 
 /// Takes no events: for commands that serve nothing.

@@ -1,8 +1,9 @@
 //! The command line: its commands, and what they share. What one command takes stands beside it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command;
 
@@ -12,6 +13,23 @@ use crate::command;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// What the process was called with; ends it if that is no call.
+    pub(crate) fn read() -> Self {
+        Self::run_alone(std::env::args_os().skip(1)).unwrap_or_else(Self::parse)
+    }
+
+    /// `run` by itself: to describe all the other commands takes a twentieth of a start. What is not understood so is
+    /// read as a whole, and said then.
+    fn run_alone(mut words: impl Iterator<Item = OsString>) -> Option<Self> {
+        let name = words.next().filter(|word| word == "run")?;
+        let only = command::run::RunArgs::augment_args(clap::Command::new("run"));
+        let given = only.try_get_matches_from(std::iter::once(name).chain(words)).ok()?;
+        let args = command::run::RunArgs::from_arg_matches(&given).ok()?;
+        Some(Self { command: Command::Run(args) })
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,12 +35,13 @@ use claviger_policy::analyze::Suppression;
 use claviger_policy::document::{self, Diagnostics, Located, Table};
 use claviger_policy::{Inputs, Policy, ServiceRoute, TrustDomain, compile_untested, compile_with};
 use claviger_wire::{
-    Bind, Canaries, CanaryKey, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener,
-    ListenerSettings, Mode, PublicBind, Service,
+    Bind, Canaries, Generation, HandleKey, InterceptionAuthority, InterceptionRoot, Limits, Listener, ListenerSettings,
+    Mode, PublicBind, Service,
 };
 
 use crate::admin::{Access, AdminSettings, Roles};
 use crate::analyze::Surface;
+use crate::canary::Keyed;
 use crate::command::exec::running::Door;
 use crate::environment::ClientService;
 use crate::handles::Handles;
@@ -56,7 +57,7 @@ pub(crate) use format::format;
 pub(crate) use pattern::Pattern;
 pub(crate) use probing::{Probing, Use};
 pub(crate) use session::{SessionAsk, SessionFacts};
-pub(crate) use standing::{Load, Standing, TeamState};
+pub(crate) use standing::{Begun, Load, Standing, TeamState};
 pub(crate) use teams::{Stand, Stands};
 pub(crate) use texts::Texts;
 
@@ -98,7 +99,7 @@ pub(crate) struct Env {
     pub(crate) renewer: Arc<Renewing>,
     pub(crate) control: tokio::runtime::Handle,
     /// What placeholders are made with that tell on a thief.
-    pub(crate) canaries: Option<Arc<CanaryKey>>,
+    pub(crate) canaries: Keyed,
     /// What clients are given that log in themselves.
     pub(crate) handles: Handles,
     /// The session that the process serves, and nobody else.
@@ -170,7 +171,7 @@ pub(crate) fn read_with(source: &Source, more: Option<&More>, out: &mut Diagnost
     if let Some(more) = more {
         files.add(more, out);
     }
-    draft(&files, out)
+    draft_once(&mut files, out)
 }
 
 /// Reads and compiles what holds, as a cold start would: a team whose files are wrong is denied. `None`: the platform's
@@ -179,15 +180,24 @@ pub(crate) fn compile_standing(source: &Source, env: &Env, out: &mut Diagnostics
     let files = files_of(source, out).filter(|_| !out.has_errors())?;
     let interception = crate::app::no_interception;
     let load = Load { env, number: 1, interception: &interception, previous: None, at_start: None };
-    Standing::default().compile(&files, &load, out).map(|(compiled, _)| compiled)
+    Standing::default().compile(&files, None, &load, out).map(|(compiled, _)| compiled)
 }
 
 /// Takes what concerns the process as a whole out of files that were read.
 pub(crate) fn draft(files: &Files, out: &mut Diagnostics) -> Option<Draft> {
+    draft_of(files.root.clone()?, files, out)
+}
+
+/// As [`draft`], of the files' own tree where it is not needed again: a large policy is not copied to be read once.
+pub(crate) fn draft_once(files: &mut Files, out: &mut Diagnostics) -> Option<Draft> {
+    let root = files.hand_over()?;
+    draft_of(root, files, out)
+}
+
+fn draft_of(mut root: Table, files: &Files, out: &mut Diagnostics) -> Option<Draft> {
     let digest = files.digest().into();
     let watched = files.iter().map(|file| file.path.clone()).collect();
     let (teams, patterns) = (files.teams.clone(), files.patterns.clone());
-    let mut root = files.root.clone()?;
     let places = at_start::Places::of(&root);
     if !root.has("version") {
         root.missing("version", out).help("write `version = 1`");
@@ -283,7 +293,7 @@ impl Draft {
         let session = env.session.as_ref().zip(policy.as_ref()).map(|(ask, policy)| {
             // The configuration's own are checked, and not bound.
             listeners = ask.listeners(policy, &env.clock, out).unwrap_or_default();
-            ask.facts(&services, &credentials, (policy, env.canaries.as_deref()), out)
+            ask.facts(&services, &credentials, (policy, env.canaries.get().map(AsRef::as_ref)), out)
         });
         let access = Access::new(remote, roles, policy.as_ref(), &attestors, out);
         joined.finish(out);
@@ -294,7 +304,7 @@ impl Draft {
         let services = join_services(services, previous, || env.handles.key(&self.state_dir), out)?;
         let interception = authority(forwards.then_some(interception), &routes, number, env, out)?;
         let (policy, access, patterns, configuration) = (policy?, access?, self.patterns, self.digest);
-        let canaries = env.canaries.clone().map(|key| Canaries::new(key, &policy, texts));
+        let canaries = env.canaries.get().cloned().map(|key| Canaries::new(key, &policy, texts));
         let generation = Generation {
             number,
             configuration,

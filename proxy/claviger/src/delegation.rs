@@ -6,7 +6,7 @@ use claviger_policy::document::Diagnostics;
 use prometheus::{IntGaugeVec, Opts, Registry};
 
 use crate::admin::TeamFacts;
-use crate::config::{Compiled, Files, Load, Standing, TeamState};
+use crate::config::{Begun, Compiled, Files, Load, Standing, TeamState};
 use crate::console;
 
 /// How teams stand, and what shows it.
@@ -41,10 +41,11 @@ impl Delegation {
     pub(crate) fn compile(
         &self,
         files: &Files,
+        begun: Option<Begun>,
         load: &Load<'_>,
         out: &mut Diagnostics,
     ) -> Option<(Compiled, Standing)> {
-        self.standing.compile(files, load, out)
+        self.standing.compile(files, begun, load, out)
     }
 
     /// Says what changed for teams.

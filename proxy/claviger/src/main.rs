@@ -20,8 +20,6 @@ mod renewing;
 mod state;
 mod watch;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 
 /// Many small allocations on few threads: measured against the system's allocator in benches/.
@@ -35,7 +33,7 @@ fn main() -> std::process::ExitCode {
         return ended;
     }
     os::harden();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let done = match cli.command {
         Command::Exec(args) => command::exec::run(&args),
         Command::ExecJanitor(args) => command::exec::janitor::run(&args),

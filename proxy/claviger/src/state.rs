@@ -29,30 +29,42 @@ pub(crate) fn file(state_dir: &Path) -> PathBuf {
     state_dir.join("state.db")
 }
 
-/// Opens the state of a state folder and puts in force what is suspended. Without it nothing starts.
-pub(crate) fn start(
-    control: &tokio::runtime::Runtime,
-    state_dir: &Path,
-    env: &Env,
-    registry: &Registry,
-) -> Result<Arc<State>, Failure> {
+/// A state that is being opened.
+pub(crate) struct Opening {
+    file: PathBuf,
+    loading: tokio::task::JoinHandle<Result<Arc<State>, LoadError>>,
+}
+
+/// Begins to open the state of a state folder, and to put in force what is suspended.
+pub(crate) fn open(control: &tokio::runtime::Runtime, state_dir: &Path, env: &Env, registry: &Registry) -> Opening {
     let file = file(state_dir);
-    let loaded = control.block_on(async {
-        let shared = Arc::new(SqliteState::open(&file).await?);
-        State::load(shared, env.clock.clone(), env.events.clone(), registry).await
+    let (clock, events, registry, path) = (env.clock.clone(), env.events.clone(), registry.clone(), file.clone());
+    let loading = control.spawn(async move {
+        let shared = Arc::new(SqliteState::open(&path).await?);
+        State::load(shared, clock, events, &registry).await
     });
-    loaded.map_err(|error| {
-        let file = file.display();
-        let help = match &error {
-            LoadError::State(StateError::Newer { .. }) => "run the newer Claviger that wrote it".to_owned(),
-            LoadError::State(_) => format!(
-                "without it nobody knows what is suspended, so that nothing is served; restore `{file}`, or, if nothing \
-                 is to stay suspended, move it away"
-            ),
-            LoadError::Metrics(_) => return Failure::Other(error.to_string()),
-        };
-        Failure::Other(format!("{error}\n  help: {help}"))
-    })
+    Opening { file, loading }
+}
+
+impl Opening {
+    /// Waits for it. Without it nothing starts.
+    pub(crate) fn finish(self, control: &tokio::runtime::Runtime) -> Result<Arc<State>, Failure> {
+        let loaded = control.block_on(self.loading).map_err(|error| Failure::doing("open the state")(&error))?;
+        loaded.map_err(|error| refused(&self.file, &error))
+    }
+}
+
+fn refused(file: &Path, error: &LoadError) -> Failure {
+    let file = file.display();
+    let help = match error {
+        LoadError::State(StateError::Newer { .. }) => "run the newer Claviger that wrote it".to_owned(),
+        LoadError::State(_) => format!(
+            "without it nobody knows what is suspended, so that nothing is served; restore `{file}`, or, if nothing is to \
+             stay suspended, move it away"
+        ),
+        LoadError::Metrics(_) => return Failure::Other(error.to_string()),
+    };
+    Failure::Other(format!("{error}\n  help: {help}"))
 }
 
 /// The state of a running process: what is shared, and what the data cores look at.

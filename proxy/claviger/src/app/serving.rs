@@ -10,10 +10,11 @@ use claviger_contract::{Clock, EventSink, SystemClock};
 use claviger_identity::Issuer;
 use claviger_ledger::{Ledger, LedgerError, LedgerSettings};
 use claviger_policy::document::{Diagnostics, Located, Severity};
-use claviger_wire::{CanaryKey, Generation, InterceptionRoot, Metrics, OnRefused, Resolver, Server, ServerEnv};
+use claviger_wire::{Generation, InterceptionRoot, Metrics, OnRefused, Resolver, Server, ServerEnv};
 
 use super::{first_draft, idle_env, unregistered};
 use crate::admin::{Access, Finding, Reloaded};
+use crate::canary::Keyed;
 use crate::command::{Failure, report};
 use crate::config::{self, AtStart, Compiled, Env, Load, SessionAsk, SessionFacts, Source, Standing};
 use crate::delegation::{Change, Delegation};
@@ -22,7 +23,7 @@ use crate::issuer::Showing;
 use crate::observe::Counted;
 use crate::state::State;
 use crate::watch::Watcher;
-use crate::{canary, console, interception, os, state};
+use crate::{console, interception, os, state};
 
 /// What makes a session of one command differ from a process that many share.
 pub(crate) struct SessionParts {
@@ -81,7 +82,8 @@ impl Serving {
         let mut watcher = Watcher::new();
         let is_session = session.is_some();
         let mut found = Diagnostics::default();
-        let (files, draft) = first_draft(&control, &source, &mut found)?;
+        let (files, begun) = first_draft(&control, &source, &mut found)?;
+        let draft = &begun.0;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = start_ledger(&draft.ledger, &clock, cores, is_session)?;
         let registry = prometheus::Registry::new();
@@ -91,9 +93,9 @@ impl Serving {
         let canaries = canary_key(&state_dir, is_session);
         let handles = if is_session { Handles::default() } else { Handles::Sealed };
         let env = Env { events: counted, clock, session: ask, canaries, handles, ..idle_env(&control)? };
-        let (at_start, admin) = (AtStart::of(&draft), (draft.admin.bind.clone(), draft.admin.socket.clone()));
-        // Before anything is served: what is suspended stays so.
-        let state = state::start(&control, &state_dir, &env, &registry)?;
+        let (at_start, admin) = (AtStart::of(draft), (draft.admin.bind.clone(), draft.admin.socket.clone()));
+        // It is read while the configuration compiles.
+        let opening = state::open(&control, &state_dir, &env, &registry);
         let (root, sockets, refused) = match session {
             Some(parts) => (Some(parts.root), parts.sockets, Some(parts.refused)),
             None => (None, Vec::new(), None),
@@ -101,9 +103,10 @@ impl Serving {
         let make_root = || own_root(root.as_ref(), &state_dir);
         let mut delegation = Delegation::new(&registry).map_err(unregistered)?;
         let load = Load { env: &env, number: 1, interception: &make_root, previous: None, at_start: None };
-        let Some((compiled, standing)) = delegation.compile(&files, &load, &mut found) else {
-            return Err(refused_by(&found));
-        };
+        let compiled = delegation.compile(&files, Some(begun), &load, &mut found);
+        // Before anything is served: what is suspended stays so.
+        let state = opening.finish(&control)?;
+        let Some((compiled, standing)) = compiled else { return Err(refused_by(&found)) };
         found.sort();
         (!is_session).then(|| console::diagnostics(&found));
         if let Some(folder) = ca_dir {
@@ -163,7 +166,7 @@ impl Serving {
             let make_root = || own_root(self.root.as_ref(), self.at_start.state_dir());
             let (number, at_start) = (previous.number + 1, Some(&self.at_start));
             let load = Load { env: &self.env, number, interception: &make_root, previous: Some(&previous), at_start };
-            self.delegation.compile(&files, &load, &mut found)
+            self.delegation.compile(&files, None, &load, &mut found)
         });
         (compiled, found)
     }
@@ -290,14 +293,12 @@ impl Serving {
 const REVOKING: Duration = Duration::from_secs(5);
 
 /// The key of placeholders that tell on a thief. Without one they are as everybody knows them, and nothing else is amiss.
-fn canary_key(state_dir: &Path, is_session: bool) -> Option<Arc<CanaryKey>> {
-    let key = canary::load_or_create(state_dir);
-    if let Err(error) = &key
-        && !is_session
-    {
-        console::note(&format!("no placeholder of a workload of its own: {error}"));
-    }
-    key.ok().map(Arc::new)
+fn canary_key(state_dir: &Path, is_session: bool) -> Keyed {
+    Keyed::begin(state_dir, move |error| {
+        if !is_session {
+            console::note(&format!("no placeholder of a workload of its own: {error}"));
+        }
+    })
 }
 
 /// A session's own root, or that of the state folder.

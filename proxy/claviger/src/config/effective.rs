@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use claviger_contract::path;
 use claviger_credential::SecretReference;
-use claviger_policy::document::{Diagnostics, Item, Located, Location, Table, Value};
+use claviger_policy::document::{self, Diagnostics, Item, Located, Location, Table, Value};
 use claviger_wire::preset;
 
 use super::files::{Files, Role, join};
@@ -100,7 +100,8 @@ impl Effective {
         all.add_root(tree, keys);
         // They have left the tree, since what they name had to be read.
         for file in files.iter().filter(|file| !matches!(file.role, Role::Team(_))) {
-            let teams = file.tree().cloned().and_then(|mut tree| tree.table("team", &mut unsaid));
+            let tree = document::parse(&file.source, &mut unsaid);
+            let teams = tree.and_then(|mut tree| tree.table("team", &mut unsaid));
             let teams = teams.map(Table::into_entries).unwrap_or_default();
             all.sections.extend(teams.into_iter().filter_map(|(name, item)| named("team", None, name, item, "")));
         }

@@ -59,7 +59,8 @@ pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
     /// Its text, and the name that findings cite.
     pub(crate) source: Arc<SourceFile>,
-    /// `None`: it is not TOML, which stands in the findings.
+    /// What a team's file says. `None`: it is not TOML, which stands in the findings, or it is of the platform, whose
+    /// trees are one in [`Files::root`].
     tree: Option<Table>,
 }
 
@@ -80,7 +81,7 @@ pub(crate) struct TeamFiles {
 pub(crate) struct Files {
     /// The main file, then those that are included, in order.
     platform: Vec<ConfigFile>,
-    /// What the platform's files say together; `None`: one of them is wrong.
+    /// What the platform's files say together; `None`: one of them is wrong, or it was handed over.
     pub(crate) root: Option<Table>,
     pub(crate) teams: BTreeMap<Arc<str>, TeamFiles>,
     /// Where files may come to lie.
@@ -95,13 +96,6 @@ impl TeamFiles {
     }
 }
 
-impl ConfigFile {
-    /// What it says, less `include`; `None`: it is not TOML.
-    pub(crate) fn tree(&self) -> Option<&Table> {
-        self.tree.as_ref()
-    }
-}
-
 /// Tables that no file holds yet, and into whose file they belong.
 #[derive(Clone, Debug)]
 pub(crate) struct More {
@@ -112,6 +106,12 @@ pub(crate) struct More {
 }
 
 impl Files {
+    /// What the platform's files say together, for whoever compiles it. It is copied only where it may have to be
+    /// compiled once more, with other files of a team.
+    pub(crate) fn hand_over(&mut self) -> Option<Table> {
+        if self.teams.is_empty() { self.root.take() } else { self.root.clone() }
+    }
+
     /// Of all texts, in order, in hex. Where they lie does not matter.
     pub(crate) fn digest(&self) -> String {
         self.digest_of(&Stands::new())
@@ -169,7 +169,7 @@ pub(crate) fn files(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Op
     let mut tree = document::parse(&source, out);
     let mut files = Files { platform: Vec::new(), root: None, teams: BTreeMap::new(), patterns: Vec::new() };
     let includes = tree.as_mut().map(|tree| take_include(tree, out)).unwrap_or_default();
-    files.platform.push(ConfigFile { role: Role::Main, path: path.to_owned(), source, tree: tree.clone() });
+    files.platform.push(ConfigFile { role: Role::Main, path: path.to_owned(), source, tree: None });
     for (written, pattern) in includes {
         read_included(&written, &pattern, &mut files.platform, texts, out);
         files.patterns.push(pattern);
@@ -178,11 +178,10 @@ pub(crate) fn files(path: &Path, texts: &mut Texts, out: &mut Diagnostics) -> Op
     let mut merge = Merge::new(tree, INCLUDED);
     let mut right = true;
     for file in files.platform.iter_mut().skip(1) {
-        let Some(tree) = &mut file.tree else {
+        let Some(mut tree) = file.tree.take() else {
             right = false;
             continue;
         };
-        let mut tree = tree.clone();
         check_version(&mut tree, out);
         merge.add(&mut tree, INCLUDED, LISTS, out);
         finish(tree, INCLUDED, out);

@@ -11,7 +11,7 @@ use claviger_policy::document::{Diagnostic, Diagnostics, Severity};
 use claviger_wire::{Generation, InterceptionRoot};
 
 use super::files::ConfigFile;
-use super::{AtStart, Compiled, Env, Files, Stand, Stands, TeamFiles};
+use super::{AtStart, Compiled, Draft, Env, Files, Stand, Stands, TeamFiles};
 
 /// How one team stands.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,9 @@ pub(crate) struct Load<'a> {
     pub(crate) at_start: Option<&'a AtStart>,
 }
 
+/// A draft of the files that somebody made already, with what was found on the way.
+pub(crate) type Begun = (Draft, Diagnostics);
+
 impl Standing {
     /// Every team, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &TeamState)> {
@@ -60,18 +63,30 @@ impl Standing {
 
     /// Compiles what holds. `None`: the platform's files are wrong; why is in `out`. What is wrong with files of teams
     /// is in `out` too, also where the rest was compiled.
-    pub(crate) fn compile(&self, files: &Files, load: &Load<'_>, out: &mut Diagnostics) -> Option<(Compiled, Self)> {
-        let compiled = self.compile_all(files, load, out);
+    pub(crate) fn compile(
+        &self,
+        files: &Files,
+        begun: Option<Begun>,
+        load: &Load<'_>,
+        out: &mut Diagnostics,
+    ) -> Option<(Compiled, Self)> {
+        let compiled = self.compile_all(files, begun, load, out);
         abridge(out);
         compiled
     }
 
-    fn compile_all(&self, files: &Files, load: &Load<'_>, out: &mut Diagnostics) -> Option<(Compiled, Self)> {
+    fn compile_all(
+        &self,
+        files: &Files,
+        mut begun: Option<Begun>,
+        load: &Load<'_>,
+        out: &mut Diagnostics,
+    ) -> Option<(Compiled, Self)> {
         let mut stands = Stands::new();
         let mut why: BTreeMap<Arc<str>, String> = BTreeMap::new();
         loop {
             let mut found = Diagnostics::default();
-            let compiled = attempt(files, &stands, load, &mut found);
+            let compiled = attempt(files, begun.take(), &stands, load, &mut found);
             if let Some(compiled) = compiled.filter(|_| !found.has_errors()) {
                 out.append(found);
                 return Some((compiled, self.next(files, &stands, &why, load)));
@@ -141,9 +156,23 @@ impl Standing {
     }
 }
 
-fn attempt(files: &Files, stands: &Stands, load: &Load<'_>, found: &mut Diagnostics) -> Option<Compiled> {
-    let mut draft = super::draft(files, found)?;
-    draft.digest = files.digest_of(stands).into();
+fn attempt(
+    files: &Files,
+    begun: Option<Begun>,
+    stands: &Stands,
+    load: &Load<'_>,
+    found: &mut Diagnostics,
+) -> Option<Compiled> {
+    let mut draft = match begun {
+        Some((draft, said)) => {
+            found.append(said);
+            draft
+        }
+        None => super::draft(files, found)?,
+    };
+    if !stands.is_empty() {
+        draft.digest = files.digest_of(stands).into();
+    }
     if let Some(at_start) = load.at_start {
         at_start.keep(&mut draft, found);
     }

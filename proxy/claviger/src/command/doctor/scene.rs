@@ -80,7 +80,7 @@ impl<'a> Scene<'a> {
         let interception = app::no_interception;
         let load = Load { env: &env, number: 1, interception: &interception, previous: None, at_start: None };
         let whole = match (&files, found.has_errors()) {
-            (Some(files), false) => Standing::default().compile(files, &load, &mut found),
+            (Some(files), false) => Standing::default().compile(files, None, &load, &mut found),
             _ => None,
         };
         found.sort();
