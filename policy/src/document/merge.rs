@@ -33,7 +33,11 @@ impl Merge {
         for key in &self.named {
             let Some(Value::Table(table)) = self.root.value_of(key) else { continue };
             places.extend(
-                table.entries.iter().map(|entry| ((*key, None, entry.name.clone()), entry.name_location.clone())),
+                table
+                    .inner()
+                    .entries
+                    .iter()
+                    .map(|entry| ((*key, None, entry.name.clone()), entry.name_location.clone())),
             );
         }
         places
@@ -56,7 +60,7 @@ impl Merge {
                 Some(Value::Array(all)) => all.extend(more),
                 // The first file's own mistake, which is found where the key is taken.
                 Some(_) => {}
-                None => self.root.entries.push(Entry {
+                None => self.root.inner_mut().entries.push(Entry {
                     name: (*key).to_owned(),
                     name_location: item.location.clone(),
                     item: super::Item { value: Value::Array(more), location: item.location, key: (*key).to_owned() },
@@ -66,6 +70,7 @@ impl Merge {
     }
 
     fn add_named(&mut self, key: &'static str, table: Table, out: &mut Diagnostics) {
+        let table = table.into_inner();
         let mut fresh = Vec::with_capacity(table.entries.len());
         let mut places = self.places.take().unwrap_or_else(|| self.places_of_first());
         for entry in table.entries {
@@ -84,12 +89,12 @@ impl Merge {
         }
         self.places = Some(places);
         match self.root.value_of_mut(key) {
-            Some(Value::Table(all)) => all.entries.extend(fresh),
+            Some(Value::Table(all)) => all.inner_mut().entries.extend(fresh),
             Some(_) => {}
             None => {
                 let location = table.location;
                 let all = Table::of(key.to_owned(), location.clone(), fresh);
-                self.root.entries.push(Entry {
+                self.root.inner_mut().entries.push(Entry {
                     name: key.to_owned(),
                     name_location: location.clone(),
                     item: super::Item { value: Value::Table(all), location, key: key.to_owned() },

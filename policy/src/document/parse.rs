@@ -17,7 +17,7 @@ pub fn parse(file: &Arc<SourceFile>, out: &mut Diagnostics) -> Option<Table> {
     match DeTable::parse(&file.text) {
         Ok(root) => {
             let mut table = convert_table(file, String::new(), root.span(), root.into_inner());
-            table.location = Location { file: file.clone(), span: 0..0 };
+            table.inner_mut().location = Location { file: file.clone(), span: 0..0 };
             Some(table)
         }
         Err(error) => {
@@ -44,12 +44,12 @@ fn convert_table(file: &Arc<SourceFile>, key: String, span: Range<usize>, table:
         .map(|(name, value)| {
             let name_location = Location { file: file.clone(), span: name.span() };
             let name = name.into_inner().into_owned();
-            let dotted = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            let dotted = if key.is_empty() { name.clone() } else { [&key, ".", &name].concat() };
             Entry { name, name_location, item: convert(file, dotted, value) }
         })
         .collect();
     // In the order of the file: messages and `claviger fmt` follow the author's order.
-    entries.sort_by_key(|entry| entry.name_location.span.start);
+    entries.sort_by_cached_key(|entry| entry.name_location.span.start);
     Table::of(key, Location { file: file.clone(), span }, entries)
 }
 

@@ -16,8 +16,13 @@ pub(super) struct Entry {
 }
 
 /// A table whose keys are taken one by one; [`Table::finish`] reports the rest as unknown.
+///
+/// Boxed: most values of a tree are no tables, and each has room for the largest.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct Table(Box<Inner>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
     pub(super) key: String,
     pub(super) location: Location,
     pub(super) entries: Vec<Entry>,
@@ -31,58 +36,71 @@ pub struct Table {
 
 impl Table {
     pub(super) fn of(key: String, location: Location, entries: Vec<Entry>) -> Self {
-        Self { key, location, entries, asked: Vec::new(), disordered: false, named: BTreeMap::new() }
+        let (asked, named) = (Vec::new(), BTreeMap::new());
+        Self(Box::new(Inner { key, location, entries, asked, disordered: false, named }))
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+
+    pub(super) fn into_inner(self) -> Inner {
+        *self.0
     }
 
     pub(super) fn value_of(&self, name: &str) -> Option<&Value> {
-        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.value)
+        self.0.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.value)
     }
 
     pub(super) fn value_of_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.entries.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.item.value)
+        self.0.entries.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.item.value)
     }
 
     /// The dotted key of this table; empty for the root.
     pub fn key(&self) -> &str {
-        &self.key
+        &self.0.key
     }
 
     /// Where the table starts.
     pub fn location(&self) -> &Location {
-        &self.location
+        &self.0.location
     }
 
     /// The dotted key of an entry of this table.
     pub fn key_of(&self, name: &str) -> String {
-        if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
+        if self.0.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.0.key) }
     }
 
     /// Where the value of a key stands, if it is written (it is not taken).
     pub fn place_of(&self, name: &str) -> Option<&Location> {
-        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.location)
+        self.0.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.item.location)
     }
 
     /// Whether the key is written (it is not taken).
     pub fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name == name)
+        self.0.entries.iter().any(|entry| entry.name == name)
     }
 
     /// Fills in the keys that are not written from another table: a preset's. They stand in its order.
     pub fn complete(&mut self, mut defaults: Self) {
         defaults.restore_order();
-        for entry in defaults.entries {
+        for entry in defaults.0.entries {
             if !self.has(&entry.name) {
-                self.entries.push(entry);
+                self.0.entries.push(entry);
             }
         }
     }
 
     /// Takes a value of any type.
     pub fn take(&mut self, name: &'static str) -> Option<Item> {
-        self.asked.push(name);
-        let at = self.entries.iter().position(|entry| entry.name == name)?;
-        self.disordered = true;
-        Some(self.entries.swap_remove(at).item)
+        self.0.asked.push(name);
+        let at = self.0.entries.iter().position(|entry| entry.name == name)?;
+        self.0.disordered = true;
+        Some(self.0.entries.swap_remove(at).item)
     }
 
     /// Takes a string.
@@ -178,7 +196,7 @@ impl Table {
     /// Takes a size in bytes such as `"64KiB"`, `"1MiB"`, or a plain integer of bytes.
     pub fn size(&mut self, name: &'static str, out: &mut Diagnostics) -> Option<Located<u64>> {
         if let Some(Entry { item: Item { value: Value::Integer(_), .. }, .. }) =
-            self.entries.iter().find(|entry| entry.name == name)
+            self.0.entries.iter().find(|entry| entry.name == name)
         {
             return Some(self.integer(name, 0..=i64::MAX, out)?.map(i64::unsigned_abs));
         }
@@ -200,8 +218,8 @@ impl Table {
     /// What stands as `x` in a file of a team is named `TEAM/x`, which nothing else can be.
     pub fn named_tables(&mut self, name: &'static str, out: &mut Diagnostics) -> Vec<(Located<String>, Table)> {
         let Some(table) = self.table(name, out) else { return Vec::new() };
-        let names = table.entries.iter().map(|entry| qualified(&entry.name, &entry.name_location)).collect();
-        self.named.insert(name, names);
+        let names = table.0.entries.iter().map(|entry| qualified(&entry.name, &entry.name_location)).collect();
+        self.0.named.insert(name, names);
         table
             .into_entries()
             .into_iter()
@@ -220,7 +238,7 @@ impl Table {
     /// The names of all tables that [`Table::named_tables`] has taken, also of those that are wrong: what refers to
     /// one of them is no mistake of its own.
     pub fn names_of(&self, key: &str) -> &[String] {
-        self.named.get(key).map(Vec::as_slice).unwrap_or_default()
+        self.0.named.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Takes a list of tables: `[[test]]`.
@@ -238,37 +256,38 @@ impl Table {
     /// All entries that are left, for tables whose keys are free (claims, attributes).
     pub fn into_entries(mut self) -> Vec<(Located<String>, Item)> {
         self.restore_order();
-        self.entries
+        self.0
+            .entries
             .into_iter()
             .map(|entry| (Located { value: entry.name, location: entry.name_location }, entry.item))
             .collect()
     }
 
     fn restore_order(&mut self) {
-        if self.disordered {
-            self.entries.sort_by_key(|entry| entry.name_location.span.start);
+        if self.0.disordered {
+            self.0.entries.sort_by_key(|entry| entry.name_location.span.start);
         }
     }
 
     /// Says that a key which must be there is not.
     pub fn missing<'d>(&self, name: &'static str, out: &'d mut Diagnostics) -> &'d mut Diagnostic {
-        out.error(&self.location, self.key_of(name), "this key is required")
+        out.error(&self.0.location, self.key_of(name), "this key is required")
     }
 
     /// Every key that nobody took is unknown; near misses are named.
     pub fn finish(mut self, out: &mut Diagnostics) {
-        if self.entries.is_empty() {
+        if self.0.entries.is_empty() {
             return;
         }
         self.restore_order();
-        self.asked.sort_unstable();
-        self.asked.dedup();
-        for entry in &self.entries {
+        self.0.asked.sort_unstable();
+        self.0.asked.dedup();
+        for entry in &self.0.entries {
             let diagnostic = out.error(&entry.name_location, self.key_of(&entry.name), "unknown key");
-            let right = || self.asked.iter().copied();
+            let right = || self.0.asked.iter().copied();
             match nearest(&entry.name, right()) {
                 Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                None if self.asked.is_empty() => diagnostic,
+                None if self.0.asked.is_empty() => diagnostic,
                 None => diagnostic.help(format!("known here: {}", right().collect::<Vec<_>>().join(", "))),
             };
         }

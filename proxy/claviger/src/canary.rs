@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use claviger_credential::{SealedStore, StoreError};
 use claviger_wire::{CanaryKey, in_shape_of};
 
+use crate::ahead::Ahead;
 use crate::environment::ClientService;
 
 /// The sealed key's name among Claviger's own.
@@ -15,29 +16,21 @@ const KEY: &str = "canaries";
 /// What a service's clients are shown whose preset names no placeholder.
 const PLAIN: &str = "claviger-placeholder-0000000000000000000000000";
 
-/// The key of placeholders, which a thread of its own may still be reading: whoever asks first waits for it.
+/// The key of placeholders, which may still be on its way.
 #[derive(Clone, Default)]
-pub(crate) struct Keyed(Option<Reading>);
-
-type Key = Option<Arc<CanaryKey>>;
-type Reading = Arc<LazyLock<Key, Box<dyn FnOnce() -> Key + Send>>>;
+pub(crate) struct Keyed(Option<Arc<Ahead<Arc<CanaryKey>>>>);
 
 impl Keyed {
-    /// Begins to read the key; `tell` is told why there is none.
-    pub(crate) fn begin(state_dir: &Path, tell: impl FnOnce(&str) + Send + 'static) -> Self {
+    /// Begins to read the key, or to make it; `tell` is told why there is none.
+    pub(crate) fn begin(state_dir: &Path, tell: impl FnOnce(&str) + Clone + Send + 'static) -> Self {
         let state_dir = state_dir.to_owned();
         let read = move || load_or_create(&state_dir).map_err(|error| tell(&error)).ok().map(Arc::new);
-        let wait: Box<dyn FnOnce() -> Key + Send> =
-            match std::thread::Builder::new().name("canaries".to_owned()).spawn(read) {
-                Ok(thread) => Box::new(move || thread.join().ok().flatten()),
-                Err(_) => Box::new(|| None),
-            };
-        Self(Some(Arc::new(LazyLock::new(wait))))
+        Self(Some(Arc::new(Ahead::begin("canaries", read))))
     }
 
     /// The key, if there is one.
     pub(crate) fn get(&self) -> Option<&Arc<CanaryKey>> {
-        self.0.as_ref().and_then(|reading| LazyLock::force(reading).as_ref())
+        self.0.as_ref().and_then(|key| key.get())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Claviger: a secretless, credential-injecting egress proxy.
 
 mod admin;
+mod ahead;
 mod analyze;
 mod app;
 mod canary;

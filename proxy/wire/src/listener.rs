@@ -110,9 +110,10 @@ fn tcp(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListene
     Ok(socket.into())
 }
 
-/// A client that vanished without a word is noticed.
+/// A client that vanished without a word is noticed, and no small write waits for an earlier one to be acknowledged.
 fn watch_over<'a>(socket: impl Into<socket2::SockRef<'a>>) -> io::Result<()> {
     let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(USER_TIMEOUT))
@@ -179,7 +180,6 @@ impl Accepting {
         match self {
             Self::Tcp(socket) => {
                 let (stream, remote) = socket.accept().await?;
-                stream.set_nodelay(true)?;
                 // Linux passes on what the socket that listens has.
                 #[cfg(not(target_os = "linux"))]
                 watch_over(&stream)?;
@@ -273,6 +273,7 @@ mod tests {
             socket.set_nonblocking(false).unwrap();
             let (accepted, _) = socket.accept().unwrap();
             let accepted = socket2::SockRef::from(&accepted);
+            assert!(accepted.tcp_nodelay().unwrap());
             assert!(accepted.keepalive().unwrap());
             assert_eq!(accepted.tcp_keepalive_time().unwrap(), USER_TIMEOUT);
             assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));

@@ -127,7 +127,7 @@ impl Server {
         let number = Arc::new(AtomicU64::new(env.generation.number));
         let shared = Arc::new(ArcSwap::from_pointee(env.generation));
         let (drain, draining) = watch::channel(false);
-        let mut cores = Vec::new();
+        let (mut cores, mut making) = (Vec::new(), Vec::new());
         for index in 0..env.cores.max(1) {
             let (commands, inbox) = mpsc::unbounded_channel();
             let seed = Seed {
@@ -143,18 +143,21 @@ impl Server {
                 tidy: env.tidy,
                 drain: draining.clone(),
             };
-            let (made, making) = std::sync::mpsc::sync_channel(1);
+            let (made, told) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
                 .spawn(move || run_core(seed, inbox, &made))
                 .map_err(StartError::Core)?;
-            // It makes its runtime itself, for that never leaves its thread.
-            making.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into())).map_err(StartError::Core)?;
+            making.push(told);
             cores.push(CoreHandle { commands, thread });
         }
         let server =
             Self { shared: shared.clone(), number, cores, open: Default::default(), adopted: env.adopted, drain };
         let bound = server.bind(&shared.load())?;
+        // Each core makes its runtime itself, for that never leaves its thread: all of them at the same time.
+        for told in making {
+            told.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into())).map_err(StartError::Core)?;
+        }
         server.hand_out(bound);
         Ok(server)
     }

@@ -14,6 +14,7 @@ use claviger_wire::{Generation, InterceptionRoot, Metrics, OnRefused, Resolver, 
 
 use super::{first_draft, idle_env, unregistered};
 use crate::admin::{Access, Finding, Reloaded};
+use crate::ahead::Ahead;
 use crate::canary::Keyed;
 use crate::command::{Failure, report};
 use crate::config::{self, AtStart, Compiled, Env, Load, SessionAsk, SessionFacts, Source, Standing};
@@ -94,13 +95,12 @@ impl Serving {
         let handles = if is_session { Handles::default() } else { Handles::Sealed };
         let env = Env { events: counted, clock, session: ask, canaries, handles, ..idle_env(&control)? };
         let (at_start, admin) = (AtStart::of(draft), (draft.admin.bind.clone(), draft.admin.socket.clone()));
-        // It is read while the configuration compiles.
+        // What is on disk is read while the configuration compiles.
+        let root_there = (!is_session).then(|| root_there(&state_dir));
         let opening = state::open(&control, &state_dir, &env, &registry);
-        let (root, sockets, refused) = match session {
-            Some(parts) => (Some(parts.root), parts.sockets, Some(parts.refused)),
-            None => (None, Vec::new(), None),
-        };
-        let make_root = || own_root(root.as_ref(), &state_dir);
+        let parts = session.map(|parts| (Some(parts.root), parts.sockets, Some(parts.refused)));
+        let (root, sockets, refused) = parts.unwrap_or_default();
+        let make_root = || own_root(root.as_ref().or(root_there.as_ref().and_then(Ahead::get)), &state_dir);
         let mut delegation = Delegation::new(&registry).map_err(unregistered)?;
         let load = Load { env: &env, number: 1, interception: &make_root, previous: None, at_start: None };
         let compiled = delegation.compile(&files, Some(begun), &load, &mut found);
@@ -301,7 +301,14 @@ fn canary_key(state_dir: &Path, is_session: bool) -> Keyed {
     })
 }
 
-/// A session's own root, or that of the state folder.
+/// The root of the state folder, if it has one that can be read: whoever needs one that is not there makes it, and is
+/// told what is wrong.
+fn root_there(state_dir: &Path) -> Ahead<InterceptionRoot> {
+    let state_dir = state_dir.to_owned();
+    Ahead::begin("root", move || interception::load(&state_dir).ok().flatten())
+}
+
+/// A root that is at hand, a session's own or one that was read ahead, or that of the state folder.
 fn own_root(root: Option<&InterceptionRoot>, state_dir: &Path) -> Result<InterceptionRoot, String> {
     root.map_or_else(|| interception::load_or_create(state_dir), |root| Ok(root.clone()))
 }
