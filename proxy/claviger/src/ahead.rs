@@ -22,6 +22,13 @@ impl<T: Send + 'static> Ahead<T> {
     }
 }
 
+impl<T> Drop for Ahead<T> {
+    /// A process that refuses to start does not end while one of its files is half written.
+    fn drop(&mut self) {
+        LazyLock::force(&self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex, mpsc};
