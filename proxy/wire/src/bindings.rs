@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use claviger_policy::{Bound, Policy, Principal};
 
-/// Principals whose bindings are kept, in each of two halves.
-const HALF_MAX: usize = 8_192;
+/// Principals whose bindings are kept, in each of two halves. So many take turns without one being bound anew, and as many
+/// an attestor remembers: who is verified anew is another principal in memory.
+const HALF_MAX: usize = 16_384;
 
 /// The bindings of those who asked a data core last. Of what is not asked for, the older half goes first.
 #[derive(Debug, Default)]
@@ -47,13 +48,14 @@ impl Bindings {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
+pub(crate) mod tests {
     use claviger_policy::document::{Diagnostics, SourceFile, parse};
     use claviger_policy::{Attributes, Inputs, SpiffeId, TrustDomain};
 
     use super::*;
 
-    fn policy(generation: u64) -> Policy {
+    /// One that has no rules.
+    pub(crate) fn policy(generation: u64) -> Policy {
         let mut out = Diagnostics::default();
         let text = "[workload.app]\nspiffe = \"spiffe://acme.test/**\"\n";
         let mut root = parse(&SourceFile::new("test.toml", text), &mut out).unwrap();
@@ -63,7 +65,7 @@ mod tests {
         claviger_policy::compile(&mut root, inputs, &mut out).unwrap()
     }
 
-    fn principal(n: usize) -> Arc<Principal> {
+    pub(crate) fn principal(n: usize) -> Arc<Principal> {
         let id = SpiffeId::parse(&format!("spiffe://acme.test/{n}")).unwrap();
         Arc::new(Principal { id, attested_by: "test".into(), attributes: Attributes::default() })
     }

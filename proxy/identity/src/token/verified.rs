@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 const SHARDS: usize = 16;
 
-/// A bounded map from SHA-256 digests. Of what is not asked for, the older half goes first.
+/// A bounded map from SHA-256 digests. What was asked for last is kept; of the rest, the older half goes first.
 #[derive(Debug)]
 pub(crate) struct Verified<V> {
     shards: [Mutex<Shard<V>>; SHARDS],
-    /// How many entries each half of a shard may have.
+    /// How many entries each half of a shard may have. All that were asked for since the younger half was empty are in it,
+    /// so that so many callers take turns without one being forgotten; with half of it, some of them were at every turn.
     half_max: usize,
 }
 
@@ -23,10 +24,10 @@ struct Shard<V> {
 type Half<V> = HashMap<[u8; 32], V, BuildHasherDefault<DigestHasher>>;
 
 impl<V: Clone> Verified<V> {
-    /// Holds at most about `entries_max`.
-    pub(crate) fn new(entries_max: usize) -> Self {
+    /// Keeps about so many that were asked for last, and at most twice as many.
+    pub(crate) fn new(entries: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(Shard { young: Half::default(), old: Half::default() }));
-        Self { shards, half_max: (entries_max / SHARDS / 2).max(1) }
+        Self { shards, half_max: (entries / SHARDS).max(1) }
     }
 
     pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<V> {
@@ -99,7 +100,21 @@ mod tests {
             assert_eq!(verified.get(&digest(0)), Some(0), "after {n}");
         }
         let held = (0..10_000).filter(|n| verified.get(&digest(*n)).is_some()).count();
-        assert!((16..=320).contains(&held), "{held}");
+        assert!((16..=640).contains(&held), "{held}");
         assert_eq!(verified.get(&digest(10_001)), None);
+    }
+
+    /// As many as there is room for, short of what chance puts into one shard.
+    #[test]
+    fn callers_that_take_turns_are_all_kept() {
+        let verified = Verified::new(16_384);
+        for n in 0..10_000 {
+            verified.insert(digest(n), n);
+        }
+        for turn in 0..3 {
+            for n in 0..10_000 {
+                assert_eq!(verified.get(&digest(n)), Some(n), "turn {turn}");
+            }
+        }
     }
 }
