@@ -98,7 +98,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
 }
 
 impl<S: Readable> Readable for Ahead<S> {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.piece.is_some() { Poll::Ready(()) } else { self.stream.poll_readable(cx) }
     }
 }

@@ -12,7 +12,6 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio_rustls::TlsAcceptor;
 
 use crate::body::{AnswerBody, Sent};
 use crate::canary::Canaries;
@@ -21,7 +20,7 @@ use crate::generation::Generation;
 use crate::head;
 use crate::io::Stream;
 use crate::keep_alive::Noting;
-use crate::listener::{protocol_of, refused};
+use crate::listener::{protocol_of, refused, shake_hands};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::{AuthenticateAt, Unmatched};
 use crate::suspended::Using;
@@ -119,18 +118,17 @@ async fn intercept(
         Some(Err(error)) => return fail("leaf_failed", error.to_string()),
         None => return fail("leaf_failed", "there is no interception authority".to_owned()),
     };
-    // Boxed, and the stream as well: what only the handshake needs is not kept, and what is moved is small.
-    let handshake = Box::pin(TlsAcceptor::from(leaf).accept(below(upgraded)));
+    let handshake = Box::pin(shake_hands(leaf, below(upgraded)));
     let stream = match tokio::time::timeout(generation.limits.header_timeout, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return fail("intercepted_tls_failed", format!("`{authority}`: {error}")),
         Err(_) => return fail("intercepted_tls_timeout", format!("`{authority}`")),
     };
     drop(generation);
-    let protocol = protocol_of(stream.get_ref().1.alpn_protocol());
+    let protocol = protocol_of(stream.session().alpn_protocol());
     let connection = outer.within(Inside { authority, token });
     drop(outer);
-    serve(connection, Box::new(Tls::new(stream)), protocol).await;
+    serve(connection, stream, protocol).await;
 }
 
 /// The client's stream without the layers of the HTTP connection that carried CONNECT, where that is possible.

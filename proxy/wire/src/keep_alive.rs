@@ -24,8 +24,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::connection::drained;
 
-/// How long a connection waits for a request before it is taken apart; at most twice as long.
-const REST: Duration = Duration::from_secs(1);
+/// How long a connection waits for a request before it is taken apart. Building it up again costs about as much as a
+/// request, so that clients who pause for shorter are not to pay for it.
+const REST: Duration = Duration::from_millis(2_500);
 
 /// What ends a connection besides its client.
 pub(crate) struct Ends {
@@ -116,8 +117,9 @@ where
     };
     let parts = served.into_parts()?;
     let (stream, ahead) = parts.io.into_inner().into_parts();
-    // hyper asks for more only when it has read what was read ahead.
-    let first = if ahead.is_empty() { parts.read_buf } else { ahead };
+    // hyper asks for more only when it has read what was read ahead. Copied: hyper's own, also where nothing is in it,
+    // would keep the whole buffer.
+    let first = Bytes::copy_from_slice(if ahead.is_empty() { &parts.read_buf } else { &ahead });
     Some(Resting { stream, first, until })
 }
 
@@ -278,25 +280,24 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Noting<I> {
 /// Resolves when a head has been waited for so long that the connection may rest, with the time until which it may still
 /// come; with `None`, when that is over.
 async fn rested(progress: &Progress, header_timeout: Duration, may_rest: impl Fn(Instant) -> bool) -> Option<Instant> {
-    let look = REST.min(header_timeout);
-    let mut seen = None;
-    let mut sleep = std::pin::pin!(tokio::time::sleep(look));
+    let rest = REST.min(header_timeout);
+    let mut sleep = std::pin::pin!(tokio::time::sleep(rest));
     loop {
         sleep.as_mut().await;
         let now = Instant::from(tokio::time::Instant::now());
-        let mut next = now + look;
-        let until = progress.head_until();
-        if let Some(until) = until {
+        let mut next = now + rest;
+        if let Some(until) = progress.head_until() {
             if until <= now {
                 return None;
             }
-            // It was waited for already when this looked last.
-            if seen == Some(until) && progress.is_flushed() && may_rest(until) {
+            let rests_at = until.checked_sub(header_timeout).map_or(now, |since| since + rest);
+            if rests_at > now {
+                next = rests_at;
+            } else if progress.is_flushed() && may_rest(until) {
                 return Some(until);
             }
             next = next.min(until);
         }
-        seen = until;
         sleep.as_mut().reset(next.into());
     }
 }

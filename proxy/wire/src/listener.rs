@@ -212,16 +212,15 @@ async fn greet(
     };
     let timeout = core.generation().limits.header_timeout;
     let name = listener.settings.name.clone();
-    // Boxed, and the stream as well: what only the handshake needs is not kept, and what is moved is small.
-    match tokio::time::timeout(timeout, Box::pin(TlsAcceptor::from(tls).accept(stream))).await {
+    match tokio::time::timeout(timeout, Box::pin(shake_hands(tls, stream))).await {
         Ok(Ok(stream)) => {
-            let session = stream.get_ref().1;
+            let session = stream.session();
             let certificates =
                 session.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned());
             let peer = Peer { certificates: certificates.collect(), unix, remote, _counted: counted };
             let protocol = protocol_of(session.alpn_protocol());
             let connection = Connection::new(core.clone(), listener, ip, peer, None);
-            serve(connection, Box::new(Tls::new(stream)), protocol).await;
+            serve(connection, stream, protocol).await;
         }
         Ok(Err(error)) => {
             let of_identity = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -232,6 +231,12 @@ async fn greet(
         }
         Err(_) => refused(core, &name, remote, "tls_timeout", "the handshake took too long".to_owned()),
     }
+}
+
+/// Ends the client's TLS. To be boxed, as the stream is: what only the handshake needs is not kept, and a session that
+/// stood in a task for a moment would have its room there for good.
+pub(crate) async fn shake_hands(tls: Arc<rustls::ServerConfig>, stream: Stream) -> io::Result<Box<Tls<Stream>>> {
+    Ok(Box::new(Tls::new(TlsAcceptor::from(tls).accept(stream).await?)))
 }
 
 pub(crate) fn protocol_of(alpn: Option<&[u8]>) -> Protocol {

@@ -13,22 +13,30 @@ use crate::io::Stream;
 /// Says whether a read could yield something, without reading.
 pub(crate) trait Readable {
     /// Ready if a read may yield something, or if that cannot be told; otherwise the task is woken when one may.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl<R: Readable> Readable for Box<R> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_readable(cx)
+    }
 }
 
 impl Readable for TcpStream {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What is wrong with it shows when it is read.
         self.poll_read_ready(cx).map(drop)
     }
 }
 
 impl Readable for Stream {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp(stream) => stream.poll_readable(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx).map(drop),
-            Self::Upgraded(_) | Self::Prefixed(..) | Self::Tls(_) => Poll::Ready(()),
+            Self::Prefixed(prefix, stream) if prefix.is_empty() => stream.poll_readable(cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
+            Self::Upgraded(_) | Self::Prefixed(..) => Poll::Ready(()),
         }
     }
 }
@@ -44,13 +52,24 @@ impl<IO> Tls<IO> {
     pub(crate) fn new(stream: impl Into<TlsStream<IO>>) -> Self {
         Self(stream.into())
     }
+
+    /// What the handshake agreed on.
+    pub(crate) fn session(&self) -> &rustls::CommonState {
+        self.0.get_ref().1
+    }
+}
+
+impl<IO: Readable> Readable for Tls<IO> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (stream, session) = self.0.get_mut();
+        // It wants to read: what it had read before was taken. The end, once it was seen, is its own to tell.
+        if session.wants_read() { stream.poll_readable(cx) } else { Poll::Ready(()) }
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Readable + Unpin> AsyncRead for Tls<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (stream, session) = self.0.get_mut();
-        // It wants to read: what it had read before was taken. The end, once it was seen, is its own to tell.
-        if session.wants_read() && stream.poll_readable(cx).is_pending() {
+        if self.poll_readable(cx).is_pending() {
             return Poll::Pending;
         }
         Pin::new(&mut self.0).poll_read(cx, buf)
