@@ -101,7 +101,7 @@ async fn requests_far_apart_are_served_and_nothing_is_kept_between() {
             assert!(!client.rests());
             sleep(3 * REST).await;
             assert!(client.rests());
-            sleep(5 * REST).await;
+            sleep(REST).await;
         }
         // Byte by byte, with rests before and in between where there could be one.
         for turn in 4..=5 {
