@@ -20,11 +20,17 @@ pub(crate) struct Driver {
 }
 
 /// Wakes the task that uses the connection, but for what happens while it is there already.
-#[derive(Default)]
 struct Bell {
     user: AtomicWaker,
     is_there: AtomicBool,
+    /// Since the connection was polled last: it has something to do.
     rung: AtomicBool,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { user: AtomicWaker::new(), is_there: AtomicBool::new(false), rung: AtomicBool::new(true) }
+    }
 }
 
 impl Wake for Bell {
@@ -52,7 +58,8 @@ impl Driver {
         self.connection.is_some()
     }
 
-    /// Moves what can be moved, and does `work` that rests on it. The task of `cx` is woken when there is more to do.
+    /// Moves what can be moved, and does `work` that rests on it. The task of `cx` is woken when there is more to do. While
+    /// nothing has rung since it was polled last, the connection is left alone: it could only wait again.
     pub(crate) fn poll_with<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -63,8 +70,8 @@ impl Driver {
         let mut inner = Context::from_waker(&self.waker);
         let mut done = Poll::Pending;
         for _ in 0..TURNS_MAX {
-            self.bell.rung.store(false, Ordering::SeqCst);
-            if let Some(connection) = &mut self.connection
+            if self.bell.rung.swap(false, Ordering::SeqCst)
+                && let Some(connection) = &mut self.connection
                 && connection.as_mut().poll(&mut inner).is_ready()
             {
                 // How it ended shows in the request that used it; what was not sent comes back with it.
@@ -160,6 +167,32 @@ mod tests {
         let count = Arc::new(Count::default());
         driver.drive(&mut Context::from_waker(&Waker::from(count.clone())));
         assert_eq!((polls.get(), count.0.load(Ordering::SeqCst)), (TURNS_MAX as usize, 1));
+    }
+
+    #[test]
+    fn a_connection_that_nobody_rang_for_is_left_alone() {
+        let (mut driver, polls, kept) = ringing(0);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut work = 0;
+        for _ in 0..3 {
+            assert!(
+                driver
+                    .poll_with(&mut cx, |_| {
+                        work += 1;
+                        Poll::<()>::Pending
+                    })
+                    .is_pending()
+            );
+        }
+        assert_eq!((polls.get(), work), (1, 3));
+        kept.borrow().as_ref().unwrap().wake_by_ref();
+        driver.drive(&mut cx);
+        assert_eq!(polls.get(), 2);
+        // What its user does for it rings as well, also where nobody is to be woken.
+        let waker = kept.borrow().clone().unwrap();
+        driver.quietly(|| waker.wake_by_ref());
+        driver.drive(&mut cx);
+        assert_eq!(polls.get(), 3);
     }
 
     #[test]
