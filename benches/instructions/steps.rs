@@ -113,7 +113,7 @@ fn injection(times: u64) {
         let LeaseAnswer::Ready(lease) = joined.credentials.lease("key-3", &grant, &joined.attested, true) else {
             panic!("the lease is not at hand")
         };
-        black_box(inject(grant, Some(lease), &plan, head.clone(), None).unwrap());
+        black_box(inject(grant, Some(lease), &plan, Box::new(head.clone()), None).unwrap());
     }
 }
 

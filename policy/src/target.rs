@@ -185,6 +185,9 @@ struct Parts {
     path_end: usize,
     /// Holds the texts of the others.
     uri: http::Uri,
+    /// The authority as `Host` has it, and as records have it.
+    host: http::HeaderValue,
+    text: Arc<str>,
 }
 
 impl Target {
@@ -203,14 +206,16 @@ impl Target {
             Scheme::Http => http::uri::Scheme::HTTP,
             Scheme::Https => http::uri::Scheme::HTTPS,
         });
-        parts.authority = Some(written.parse().map_err(|_| TargetError::Character)?);
+        parts.authority = Some(written.as_str().parse().map_err(|_| TargetError::Character)?);
         parts.path_and_query = Some(path_and_query.parse().map_err(|_| TargetError::Character)?);
         let uri = http::Uri::from_parts(parts).map_err(|_| TargetError::Character)?;
         // The URI that is sent must be the text that was judged: refuse rather than trust the parser.
         if uri.path_and_query().map(http::uri::PathAndQuery::as_str) != Some(path_and_query) {
             return Err(TargetError::Character);
         }
-        Ok(Self(Arc::new(Parts { scheme, authority, path_end, uri })))
+        let host = http::HeaderValue::from_str(&written).map_err(|_| TargetError::Character)?;
+        let text = authority.to_text();
+        Ok(Self(Arc::new(Parts { scheme, authority, path_end, uri, host, text })))
     }
 
     /// The scheme that is spoken to the upstream.
@@ -251,6 +256,16 @@ impl Target {
     /// What `Host` and `:authority` carry: the port stands only if it is not the scheme's default.
     pub fn host_header(&self) -> &str {
         self.0.uri.authority().map_or("", http::uri::Authority::as_str)
+    }
+
+    /// The same, to be put into a request; cloning it copies no text.
+    pub fn host_value(&self) -> &http::HeaderValue {
+        &self.0.host
+    }
+
+    /// The authority as `host:port`, whatever the port is.
+    pub fn authority_text(&self) -> &Arc<str> {
+        &self.0.text
     }
 
     /// The absolute URI. Built once; cloning it copies no text.

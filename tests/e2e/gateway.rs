@@ -136,3 +136,57 @@ ops = ["GET /v1/**"]
     drop(proxy);
     assert!(!socket.exists(), "the socket is removed at the end");
 }
+
+/// A connection remembers where its last request went; what says otherwise in the next one is not overheard.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_of_a_connection_goes_where_it_says_itself() {
+    let (world, origin) = World::with_keyed_origin().await;
+    world.configure(&world.usual(origin.port(), "[service.own]\nhosts = [\"own.test\"]\n"));
+    let proxy = world.start();
+    let mut connection = crate::raw::Raw::connect(proxy.address("gateway")).await;
+    let token = world.token("app");
+    for (path, host, also, status, went) in [
+        ("/api/v1/a", "x", "", "200", Some("/v1/a")),
+        ("/api/v1/a", "x", "", "200", Some("/v1/a")),
+        ("/api/v1/b", "x", "", "200", Some("/v1/b")),
+        ("/api/v1/a?b", "x", "", "200", Some("/v1/a?b")),
+        // Its own host takes the whole path.
+        ("/v1/a", "api.test", "", "200", Some("/v1/a")),
+        ("/v1/a", "x", "", "403", None),
+        ("/v1/a", "api.test", "", "200", Some("/v1/a")),
+        // A service without a place for a key has none for a proof either.
+        ("/v1/a", "own.test", "", "401", None),
+        ("/v1/a", "api.test", "", "200", Some("/v1/a")),
+        // The same words with something besides.
+        ("/v1/a", "api.test", "X-HTTP-Method-Override: DELETE\r\n", "501", None),
+    ] {
+        let before = origin.seen().len();
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{also}\r\n");
+        let answer = connection.exchange(&asked).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} of {host}: {answer}");
+        let seen = origin.seen();
+        let gone = seen.get(before).map(|seen| seen.uri.to_string());
+        let expected = went.map(|path| format!("https://api.test{path}"));
+        assert_eq!(gone, expected, "{path} of {host}");
+    }
+    let mut connection = crate::raw::Raw::connect(proxy.address("gateway")).await;
+    let head = |host: &str| format!("GET /api/v1/a HTTP/1.1\r\n{host}Authorization: Bearer {token}\r\n\r\n");
+    assert!(connection.exchange(&head("Host: x\r\n")).await.starts_with("HTTP/1.1 200"));
+    assert!(connection.exchange(&head("Host: x\r\nHost: x\r\n")).await.starts_with("HTTP/1.1 400"));
+}
+
+/// Nor is what was remembered kept when the configuration says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_moves_the_next_request_of_a_live_connection() {
+    let (world, origin) = World::with_keyed_origin().await;
+    let proxy = world.start();
+    let mut connection = crate::raw::Raw::connect(proxy.address("gateway")).await;
+    let asked = format!("GET /api/v1/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", world.token("app"));
+    assert!(connection.exchange(&asked).await.starts_with("HTTP/1.1 200"));
+    let usual = world.usual(origin.port(), "");
+    world.configure(&usual.replace("[service.api]", "[service.other]").replace("to = \"api\"", "to = \"other\""));
+    proxy.wait_for_line("generation 2 is in force");
+    let answer = connection.exchange(&asked).await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("unknown_service"), "{answer}");
+    assert_eq!(origin.seen().len(), 1);
+}

@@ -123,8 +123,8 @@ impl Authority {
         Ok(Self { host: Host::parse(host)?, port })
     }
 
-    /// `host:port`, as [`Display`](fmt::Display) has it; without a formatter, for it is written with each request.
-    pub fn to_text(&self) -> Arc<str> {
+    /// `host:port`, as [`Display`](fmt::Display) has it; without a formatter, for requests are many.
+    pub(crate) fn to_text(&self) -> Arc<str> {
         let mut text = self.bare_host();
         text.push(':');
         text.push_str(itoa::Buffer::new().format(self.port));

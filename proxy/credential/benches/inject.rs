@@ -52,7 +52,7 @@ fn injection(criterion: &mut Criterion) {
         criterion.bench_function(&format!("inject/{name}"), |bencher| {
             bencher.iter_batched(
                 permitted,
-                |(grant, lease)| inject(grant, Some(lease), &plan, black_box(&head).clone(), None).unwrap(),
+                |(grant, lease)| inject(grant, Some(lease), &plan, Box::new(black_box(&head).clone()), None).unwrap(),
                 BatchSize::SmallInput,
             );
         });

@@ -42,7 +42,7 @@ use crate::lease::Lease;
 pub struct Injected {
     grant: Grant,
     lease: Option<Arc<Lease>>,
-    head: Parts,
+    head: Box<Parts>,
     body: Option<Bytes>,
     certificate: Option<Arc<LeasedCertificate>>,
 }
@@ -80,7 +80,7 @@ impl Injected {
 
     /// The parts, for sending. The body is `None` if it was not given and streams on as it is.
     pub fn into_parts(self) -> (Grant, Option<Arc<Lease>>, Parts, Option<Bytes>) {
-        (self.grant, self.lease, self.head, self.body)
+        (self.grant, self.lease, *self.head, self.body)
     }
 }
 
@@ -112,7 +112,7 @@ pub fn inject(
     grant: Grant,
     lease: Option<Arc<Lease>>,
     plan: &InjectionPlan,
-    mut head: Parts,
+    mut head: Box<Parts>,
     body: Option<Bytes>,
 ) -> Result<Injected, InjectError> {
     let wanted = plan.injects_at(grant.target().authority());
@@ -156,7 +156,7 @@ fn write(
     let (whole, plan) = (plan, plan.slots(target.authority()));
     // The body first: what it is stands in headers that `strip` may name.
     let (body, in_body) = body::fill(plan, lease, &mut head.headers, body)?;
-    header::set_host(target, &mut head.headers)?;
+    header::set_host(target, &mut head.headers);
     let user = header::user(plan, &head.headers);
     header::strip(plan, &mut head.headers);
     let in_headers = header::fill_placeholders(plan, lease, &mut head.headers)?;

@@ -126,7 +126,7 @@ async fn a_lease_is_injected_where_it_is_bound_whatever_policy_said() {
         .unwrap_or_else(|| panic!("{out:?}"));
     let send = |grant: Grant, lease: Arc<Lease>| {
         let (head, ()) = http::Request::builder().uri("/").body(()).unwrap().into_parts();
-        inject(grant, Some(lease), &plan, head, None)
+        inject(grant, Some(lease), &plan, Box::new(head), None)
     };
     let lease = ready(joined.credentials.lease("key", &joined.grant("other.test"), &joined.attested, true));
     let injected = send(joined.grant("other.test"), lease).unwrap();

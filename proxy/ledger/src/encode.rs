@@ -72,17 +72,17 @@ impl Encoder {
         }
         fields.maybe_text(",\"service\":", event.service.as_deref());
         fields.maybe_text(",\"rule\":", event.rule.as_deref());
-        fields.text(",\"method\":", event.method.as_str());
+        fields.word(",\"method\":", event.method.as_str());
         fields.maybe_text(",\"host\":", event.host.as_deref());
         fields.maybe_text(",\"path\":", event.path.as_deref());
-        fields.text(
+        fields.word(
             ",\"decision\":",
             match event.verdict {
                 Verdict::Allow => "allow",
                 Verdict::Deny => "deny",
             },
         );
-        fields.text(",\"code\":", event.code);
+        fields.word(",\"code\":", event.code);
         fields.maybe_text(",\"detail\":", event.detail.as_deref());
         if let Some(stamp) = &event.credential {
             fields.text(",\"credential\":{\"name\":", &stamp.name);
@@ -106,7 +106,7 @@ impl Encoder {
     pub(crate) fn finished(&mut self, event: &Finished, out: &mut Vec<u8>) {
         let mut fields = self.open(event.at_ms, "finished", out);
         fields.hex(",\"id\":", event.id.0);
-        fields.text(",\"code\":", event.code);
+        fields.word(",\"code\":", event.code);
         // Absent if the client was sent none.
         if event.status != 0 {
             fields.number(",\"status\":", u64::from(event.status));
@@ -181,10 +181,18 @@ impl Fields<'_> {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    /// One of Claviger's own, or a token of HTTP (RFC 9110 §5.6.2): it stands for itself.
+    fn word(&mut self, key: &str, word: &str) {
+        debug_assert!(word.bytes().all(is_plain), "{word}");
+        self.raw(key);
+        self.raw("\"");
+        self.raw(word);
+        self.raw("\"");
+    }
+
     fn text(&mut self, key: &str, text: &str) {
         self.raw(key);
         // Nearly every text stands for itself.
-        let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
         if text.len() <= TEXT_MAX && text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
             self.raw("\"");
             self.raw(text);
@@ -243,6 +251,11 @@ impl Fields<'_> {
             self.raw("null");
         }
     }
+}
+
+/// Whether a byte stands for itself in a JSON text.
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 /// A text of at most [`TEXT_MAX`] bytes, cut at a character.

@@ -11,7 +11,7 @@ use claviger_contract::Attested;
 use claviger_identity::{
     ConnectionFacts, ConnectionProofs, Outcome, UnixPeer, looks_like_session_token, looks_like_token,
 };
-use claviger_policy::{Authority, Bound, Policy};
+use claviger_policy::{Authority, Bound, Target};
 use http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,12 +21,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use crate::generation::{Generation, Listener};
+use crate::head;
+use crate::head::Marks;
 use crate::io::LocalExecutor;
 use crate::keep_alive::{self, Ends};
+use crate::pipeline::{self, Arrived};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
 use crate::settings::{AuthenticateAt, ListenerSettings, Mode};
-use crate::{head, pipeline};
+
+/// The longest path and `Host`, in bytes, that a connection remembers.
+const AIMED_MAX: usize = 256;
 
 /// What is known of a client connection. Requests of one connection share it.
 pub(crate) struct Connection {
@@ -41,6 +46,7 @@ pub(crate) struct Connection {
     open: Cell<u32>,
     total: Cell<u64>,
     known: RefCell<Option<Known>>,
+    aimed: RefCell<Option<Aimed>>,
     /// The session's token, if the client belongs to it and shows none. Asked for once: it is the kernel's word.
     vouched: OnceCell<Option<Vec<u8>>>,
 }
@@ -61,6 +67,21 @@ pub(crate) struct Inside {
     pub(crate) authority: Authority,
     /// The proof that came with CONNECT.
     pub(crate) token: Option<Vec<u8>>,
+}
+
+/// Where a request went: clients mostly ask for the same again.
+struct Aimed {
+    generation: u64,
+    /// As the client wrote them: on one connection they, and the configuration, say where a request goes.
+    path: Box<str>,
+    host: Box<str>,
+    target: Target,
+}
+
+impl Aimed {
+    fn is(&self, generation: &Generation, (path, host): (&str, &str)) -> bool {
+        self.generation == generation.number && *self.path == *path && *self.host == *host
+    }
 }
 
 /// What attestation yielded, for as long as generation and token stay.
@@ -106,6 +127,7 @@ impl Connection {
             open: Cell::new(0),
             total: Cell::new(0),
             known: RefCell::default(),
+            aimed: RefCell::default(),
             vouched: OnceCell::new(),
         })
     }
@@ -259,10 +281,24 @@ impl Connection {
         }
     }
 
-    /// Canonicalises where a request wants to go.
-    pub(crate) fn target(&self, head: &Parts, policy: &Policy) -> Result<claviger_policy::Target, Refusal> {
+    /// Canonicalises where a request wants to go. `marks` are those of its headers.
+    pub(crate) fn target(&self, head: &Parts, marks: Marks, generation: &Generation) -> Result<Target, Refusal> {
+        head::check_framing(head, marks)?;
+        let written = head::written(head);
+        if let Some(written) = written
+            && let Some(aimed) = &*self.aimed.borrow()
+            && aimed.is(generation, written)
+        {
+            return Ok(aimed.target.clone());
+        }
         let inside = self.inside.as_ref().map(|inside| &inside.authority);
-        head::target(head, self.listener.settings.mode, inside, policy)
+        let target = head::target(head, self.listener.settings.mode, inside, &generation.policy)?;
+        if let Some((path, host)) = written.filter(|(path, host)| path.len() + host.len() <= AIMED_MAX) {
+            let (path, host) = (path.into(), host.into());
+            *self.aimed.borrow_mut() =
+                Some(Aimed { generation: generation.number, path, host, target: target.clone() });
+        }
+        Ok(target)
     }
 }
 
@@ -294,9 +330,9 @@ where
         .max_buf_size(limits.header_size.max(131_072))
         .max_header_size(limits.header_size);
     let service = service_fn(move |request| {
-        let connection = connection.clone();
+        let (connection, arrived) = (connection.clone(), Arrived::from(request));
         // Boxed: hyper keeps room for it for as long as it serves the connection.
-        Box::pin(async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) })
+        Box::pin(async move { Ok::<_, Infallible>(pipeline::handle(&connection, arrived).await) })
     });
     keep_alive::serve(stream, builder, service, ends).await;
 }
@@ -311,8 +347,8 @@ where
     let kill = connection.kill.clone();
     let idle = idle(connection.clone(), limits.header_timeout);
     let service = service_fn(move |request| {
-        let connection = connection.clone();
-        async move { Ok::<_, Infallible>(pipeline::handle(&connection, request).await) }
+        let (connection, arrived) = (connection.clone(), Arrived::from(request));
+        async move { Ok::<_, Infallible>(pipeline::handle(&connection, arrived).await) }
     });
     let served = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())

@@ -11,7 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-pub(crate) use self::hop::{Marks, strip_own, strip_request, strip_response, strip_shared_origin};
+pub(crate) use self::hop::{Marks, strip_request, strip_response, strip_shared_origin};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::Mode;
 
@@ -33,14 +33,19 @@ fn normal(name: &HeaderName) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Where the request says it wants to go, before policy knows it.
+/// Path with query and `Host`, if these are all that the request says about where it wants to go.
+pub(crate) fn written(head: &Parts) -> Option<(&str, &str)> {
+    let path = head.uri.path_and_query().filter(|_| head.uri.authority().is_none())?;
+    Some((path.as_str(), single_host(head).ok()??))
+}
+
+/// Where the request says it wants to go, before policy knows it. Its framing was [checked](check_framing).
 pub(crate) fn target(
     head: &Parts,
     mode: Mode,
     intercepted: Option<&Authority>,
     policy: &Policy,
 ) -> Result<Target, Refusal> {
-    check_framing(head)?;
     match (intercepted, mode) {
         (Some(authority), _) => inside_connect(head, authority, policy),
         (None, Mode::Forward) => absolute_form(head, policy),
@@ -61,7 +66,7 @@ pub(crate) fn connect_authority(head: &Parts) -> Result<Authority, Refusal> {
 
 /// What a request names, where no policy is at hand to read it in canonical form: whoever judges it does that.
 pub(crate) fn named_target(head: &Parts, inside: Option<&Authority>) -> Result<(Scheme, Authority), Refusal> {
-    check_framing(head)?;
+    check_framing(head, Marks::of(&head.headers))?;
     if let Some(authority) = inside {
         agrees(head, authority)?;
         return Ok((Scheme::Https, authority.clone()));
@@ -185,12 +190,11 @@ fn single_host(head: &Parts) -> Result<Option<&str>, Refusal> {
 }
 
 /// hyper reads one message from ambiguous framing; here it is refused, so that no upstream could read two.
-pub(crate) fn check_framing(head: &Parts) -> Result<(), Refusal> {
+pub(crate) fn check_framing(head: &Parts, marks: Marks) -> Result<(), Refusal> {
     // TRACE would reflect the injected credential (RFC 9110 §9.3.8); CONNECT is for this proxy alone.
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Refusal::new(RefusalCode::Unsupported, head.method.as_str()));
     }
-    let marks = Marks::of(&head.headers);
     if marks.has(Marks::LENGTH | Marks::CODING) {
         check_length(&head.headers)?;
     }

@@ -34,13 +34,25 @@ use crate::upstream::Answered;
 use crate::watch::Watch;
 use crate::{body_facts, canary, challenge, head, intercept};
 
-/// Answers one request; never fails, for a refusal is an answer too.
-pub(crate) async fn handle(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
-    let generation = connection.core.generation();
-    if request.method() == Method::CONNECT && connection.asks_as_proxy() {
-        return intercept::handle(connection, &generation, request).await;
+/// A request as it came. Its head stays where it is from here to its sending: each step of the way would copy it.
+pub(crate) struct Arrived {
+    head: Box<Parts>,
+    body: Incoming,
+}
+
+impl From<Request<Incoming>> for Arrived {
+    fn from(request: Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        Self { head: Box::new(head), body }
     }
-    let (mut head, body) = request.into_parts();
+}
+
+/// Answers one request; never fails, for a refusal is an answer too.
+pub(crate) async fn handle(connection: &Rc<Connection>, Arrived { mut head, body }: Arrived) -> Response<AnswerBody> {
+    let generation = connection.core.generation();
+    if head.method == Method::CONNECT && connection.asks_as_proxy() {
+        return intercept::handle(connection, &generation, Request::from_parts(*head, body)).await;
+    }
     // What hyper attached for its own use is not to be taken for ours when the head goes upstream.
     head.extensions.clear();
     connection.take_session_token(&mut head);
@@ -59,7 +71,7 @@ async fn pass(
     connection: &Rc<Connection>,
     generation: &Arc<Generation>,
     trail: &mut Trail,
-    mut head: Parts,
+    mut head: Box<Parts>,
     body: ClientBody,
 ) -> Result<Response<AnswerBody>, Refusal> {
     // Room for both records first: what cannot be recorded does not happen.
@@ -67,7 +79,8 @@ async fn pass(
     // A placeholder that tells whose it is becomes the plain one, which rules and injections know.
     let mut shown = generation.canaries.as_ref().map_or_else(Vec::new, |canaries| canaries.spot(&mut head));
     // One canonicaliser; what is authorised below is byte for byte what is sent.
-    let target = connection.target(&head, &generation.policy)?;
+    let marks = Marks::of(&head.headers);
+    let target = connection.target(&head, marks, generation)?;
     trail.target(&target);
     let prefixed = head::is_prefixed(&head, &target);
     let service = served(connection, generation, trail, &head, &target, &shown).await?;
@@ -82,7 +95,7 @@ async fn pass(
     // What an operator stopped is told so, whatever policy says; nothing of it is read or minted.
     trail.unless_suspended(Using::caller(&attested, Some(&service.name)))?;
     // What belongs to this hop ends here: neither policy nor injection sees what will not be sent.
-    head::strip_request(&mut head.headers);
+    head::strip_request(&mut head.headers, marks);
     head::strip_proof(&mut head.headers, attested.proof.token.as_ref());
     // May they. Facts of the body are read only if a rule asks for them.
     let context = Context { source_ip: connection.peer_ip, now: connection.core.clock.now() };
@@ -353,7 +366,7 @@ async fn leased(
 
 /// The answer passes through: hop-by-hop headers go, echoes are masked, the body streams.
 fn answer(
-    answered: Answered,
+    answered: Box<Answered>,
     guarded: bool,
     trail: &Trail,
     mut ending: Ending,
@@ -369,12 +382,11 @@ fn answer(
         let detail = format!("`{coding}` though identity was asked for, and the answer must be scanned");
         return trail.fail(&Refusal::new(RefusalCode::AnswerEncoded, detail), ending);
     }
-    let Answered { response, lent, .. } = answered;
+    let Answered { response, lent, .. } = *answered;
     let (mut head, incoming) = response.into_parts();
     // Among them is upstream's reason phrase, which could reflect anything.
     head.extensions.clear();
     head::strip_response(&mut head.headers, marks);
-    head::strip_own(&mut head.headers, marks);
     if prefixed {
         head::strip_shared_origin(&mut head.headers, marks);
     }

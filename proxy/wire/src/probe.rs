@@ -84,7 +84,8 @@ async fn ask(
     head.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("claviger/", env!("CARGO_PKG_VERSION"))));
     head.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     head.headers.extend(check.headers.clone());
-    let injected = inject(grant, Some(lease), &service.plan, head, None).map_err(|error| undecided(&error))?;
+    let injected =
+        inject(grant, Some(lease), &service.plan, Box::new(head), None).map_err(|error| undecided(&error))?;
     let pool = Pool::new(Resolver::new());
     let (limits, sent) = (Limits::default(), std::rc::Rc::new(Sent::default()));
     let sending = pool.send(service, &limits, injected, None, &sent);

@@ -35,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 use self::hosts::Hosts;
 use self::upstream::Upstream;
 use crate::authority::InterceptionRoot;
-use crate::head;
+use crate::head::{self, Marks};
 use crate::refusal::{self, Challenge, REFUSED, Refusal, RefusalCode};
 use crate::request_id::REQUEST_ID;
 use crate::trust::TrustRoots;
@@ -274,11 +274,12 @@ async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Res
         Place::Base => {
             let rest = shared.admitted_path(path)?.to_owned();
             // Its own name is none of a service's: the gateway goes by the path, as it does for its own clients.
-            head::check_framing(&head)?;
+            head::check_framing(&head, Marks::of(&head.headers))?;
             (Scheme::Https, shared.upstream.gateway.authority.clone(), rest)
         }
     };
-    head::strip_request(&mut head.headers);
+    let marks = Marks::of(&head.headers);
+    head::strip_request(&mut head.headers, marks);
     head::strip_proof(&mut head.headers, Some(&shared.session));
     let named = named(scheme, &authority);
     head.uri = absolute(scheme, &named, &path)?;
@@ -289,7 +290,7 @@ async fn pass(shared: &Shared, place: &Place, request: Request<Incoming>) -> Res
         head.headers.insert(PROXY_AUTHORIZATION, bearer(&token)?);
     }
     let mut response = shared.upstream.send(Request::from_parts(head, body)).await?;
-    let marks = head::Marks::of(response.headers());
+    let marks = Marks::of(response.headers());
     head::strip_response(response.headers_mut(), marks);
     Ok(response.map(BodyExt::boxed))
 }

@@ -10,7 +10,7 @@ use claviger_contract::event::{CredentialStamp, Decided, Finished, RequestId, Tr
 use claviger_ledger::{Open, Reservation};
 use claviger_policy::{Denial, Effect, Grant, Policy, Reason, SpiffeId, Target};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderName, Method, Response};
 
 use crate::body::{AnswerBody, BodyError, Sent};
 use crate::canary::Spotted;
@@ -22,6 +22,8 @@ use crate::relay::Refused;
 use crate::server::Core;
 use crate::suspended::Using;
 use crate::watch::{Over, Watch};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The outcome of what nobody brought to its end.
 const ABORTED: &str = "aborted";
@@ -226,7 +228,7 @@ impl Trail {
     /// Policy said yes; the pattern of the rule stands for the path.
     pub(crate) fn granted(&mut self, grant: &Grant) {
         if let Some(decided) = &mut self.decided {
-            decided.host = Some(grant.target().authority().to_text());
+            decided.host = Some(grant.target().authority_text().clone());
             decided.path = Some(match grant.path_pattern() {
                 Some(pattern) => pattern.clone(),
                 None => grant.target().redacted_path().into(),
@@ -290,7 +292,7 @@ impl Trail {
         let answer = refusal::answer_in(self.dialect, refusal, self.id, self.challenge);
         if let (Some(reservation), Some(mut decided)) = (self.reservation.take(), self.decided.take()) {
             if let (None, Some(target)) = (&decided.path, &self.target) {
-                decided.host = Some(target.authority().to_text());
+                decided.host = Some(target.authority_text().clone());
                 decided.path = Some(target.redacted_path().into());
             }
             if let Some(alert) = &refusal.alert {
@@ -490,7 +492,7 @@ fn would(effect: Effect) -> &'static str {
 
 /// The trace id of `traceparent` (W3C Trace Context §3.2): `00-<32 hex>-<16 hex>-<2 hex>`.
 fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
+    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
     let mut parts = value.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
     if version.len() != 2 || trace.len() != 32 {

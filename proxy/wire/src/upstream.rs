@@ -151,7 +151,7 @@ impl Pool {
         injected: Injected,
         streaming: Option<SentBody>,
         sent: &Rc<Sent>,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<Box<Answered>, Refusal> {
         let certificate = injected.certificate().cloned();
         let (grant, lease, parts, whole) = injected.into_parts();
         let body = match (whole, streaming) {
@@ -175,7 +175,7 @@ impl Pool {
             match connection.send(request).await {
                 Ok(response) => {
                     let lent = connection.lend(self, key, sent);
-                    return Ok(Answered { response, grant, lease, lent });
+                    return Ok(Box::new(Answered { response, grant, lease, lent }));
                 }
                 Err(mut error) => match error.take_message().filter(|_| reused) {
                     Some(unsent) => request = unsent,

@@ -19,7 +19,7 @@ use super::{InjectError, Injected, InjectionPlan, header, uri, write};
 pub fn pass_as_sent(
     grant: Grant,
     plan: &InjectionPlan,
-    mut head: Parts,
+    mut head: Box<Parts>,
     body: Option<Bytes>,
     proof: Option<&Secret>,
 ) -> Result<Injected, InjectError> {
@@ -32,7 +32,7 @@ pub fn pass_as_sent(
         let body = write(plan, grant.target(), None, &mut head, body)?;
         return Ok(Injected { grant, lease: None, head, body, certificate: None });
     }
-    header::set_host(grant.target(), &mut head.headers)?;
+    header::set_host(grant.target(), &mut head.headers);
     head.uri = uri(grant.target(), None, None)?;
     Ok(Injected { grant, lease: None, head, body, certificate: None })
 }

@@ -154,14 +154,8 @@ impl fmt::Debug for RenderedCache {
 }
 
 /// `Host` is the grant's, whatever the client sent.
-pub(super) fn set_host(target: &Target, headers: &mut HeaderMap) -> Result<(), InjectError> {
-    let right = target.host_header();
-    let mut sent = headers.get_all(HOST).iter();
-    if sent.next().is_some_and(|host| host == right) && sent.next().is_none() {
-        return Ok(());
-    }
-    headers.insert(HOST, HeaderValue::from_str(right).map_err(|_| InjectError::Uri)?);
-    Ok(())
+pub(super) fn set_host(target: &Target, headers: &mut HeaderMap) {
+    headers.insert(HOST, target.host_value().clone());
 }
 
 /// Removes what the client wrote into slots, what `strip` names, and what is meant for the proxy.
@@ -195,13 +189,12 @@ pub(super) fn fill(
     let Some(lease) = lease else { return Ok(()) };
     for slot in &plan.headers {
         let place = Place::Header(&slot.name);
-        let value = value::get(lease, &slot.recipe.field, plan.guard, place)?;
+        let value = value::find(lease, &slot.recipe.field, plan.guard, place)?;
+        let render = |user| value::check(value, place).and_then(|()| slot.recipe.render(value, user, place));
         let rendered = match slot.recipe.form {
             // Another one for each user, so it cannot be kept with the lease.
-            Form::BasicOfClient => slot.recipe.render(value, user, place)?,
-            Form::Prefix(_) | Form::Basic { .. } => {
-                lease.rendered.get(&slot.recipe, || slot.recipe.render(value, None, place))?
-            }
+            Form::BasicOfClient => render(user)?,
+            Form::Prefix(_) | Form::Basic { .. } => lease.rendered.get(&slot.recipe, || render(None))?,
         };
         headers.insert(slot.name.clone(), rendered);
     }

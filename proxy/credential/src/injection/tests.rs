@@ -134,7 +134,7 @@ fn api() -> Authority {
 
 fn send_with(lease: Option<Lease>, plan: &InjectionPlan, request: &str) -> Result<Injected, InjectError> {
     let (head, body) = head(request);
-    inject(grant(&head.method, &head.uri), lease.map(Arc::new), plan, head, body)
+    inject(grant(&head.method, &head.uri), lease.map(Arc::new), plan, Box::new(head), body)
 }
 
 /// At `open.test` nothing is injected.

@@ -50,6 +50,18 @@ pub(super) fn get<'a>(
     guarded: bool,
     place: Place<'_>,
 ) -> Result<&'a [u8], InjectError> {
+    let value = find(lease, field, guarded, place)?;
+    check(value, place)?;
+    Ok(value)
+}
+
+/// The same, before its [bytes are looked at](check).
+pub(super) fn find<'a>(
+    lease: &'a Lease,
+    field: &Field,
+    guarded: bool,
+    place: Place<'_>,
+) -> Result<&'a [u8], InjectError> {
     let secret = lease
         .field(field.as_deref())
         .ok_or_else(|| InjectError::MissingField { field: field.as_deref().unwrap_or(ONLY_FIELD).to_owned() })?;
@@ -58,13 +70,18 @@ pub(super) fn get<'a>(
     }
     #[allow(clippy::disallowed_methods, reason = "this is where the value is written into the request")]
     let value = secret.expose();
+    Ok(value)
+}
+
+/// No value is empty or has a control character, wherever it goes.
+pub(super) fn check(value: &[u8], place: Place<'_>) -> Result<(), InjectError> {
     if value.is_empty() {
         return Err(place.invalid("it is empty"));
     }
     if value.iter().any(u8::is_ascii_control) {
         return Err(place.invalid("it has a control character, such as the end of a line"));
     }
-    Ok(value)
+    Ok(())
 }
 
 /// Visible ASCII, and spaces inside only (RFC 9110 §5.5 without obs-text).

@@ -47,7 +47,7 @@ pub(super) async fn answer(
     scene: Scene<'_>,
     trail: &mut Trail,
     (grant, body): (Grant, Unsent),
-    mut head: Parts,
+    mut head: Box<Parts>,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let Scene { connection, generation, service, attested, asked, mut watch, mut shown } = scene;
     let mut body = match body {

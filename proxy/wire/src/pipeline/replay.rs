@@ -63,11 +63,11 @@ pub(super) async fn once_more(
     generation: &Generation,
     service: &Service,
     attested: &Attested,
-    refused: Answered,
+    refused: Box<Answered>,
     replay: Option<Replay>,
     ending: &mut Ending,
     sent: &Rc<Sent>,
-) -> Result<Answered, Refusal> {
+) -> Result<Box<Answered>, Refusal> {
     let fresh = renew(generation, attested, &refused, replay.is_some()).await;
     let (Some(fresh), Some(replay)) = (fresh, replay) else { return Ok(refused) };
     ending.finished.replayed = true;
@@ -78,7 +78,7 @@ pub(super) async fn once_more(
 
 /// What is needed to send a request once more; kept only where a new credential could be minted.
 pub(super) struct Replay {
-    head: Parts,
+    head: Box<Parts>,
     whole: Option<Bytes>,
 }
 
@@ -90,7 +90,7 @@ impl Replay {
         streaming: Option<&SentBody>,
     ) -> Option<Self> {
         let renewable = lease.is_some_and(|lease| lease.is_renewable() || lease.is_rotating());
-        (renewable && streaming.is_none()).then(|| Self { head: head.clone(), whole: whole.cloned() })
+        (renewable && streaming.is_none()).then(|| Self { head: Box::new(head.clone()), whole: whole.cloned() })
     }
 
     async fn run(
@@ -98,10 +98,10 @@ impl Replay {
         connection: &Connection,
         generation: &Generation,
         service: &Service,
-        refused: Answered,
+        refused: Box<Answered>,
         fresh: Arc<Lease>,
         sent: &Rc<Sent>,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<Box<Answered>, Refusal> {
         let injected =
             inject(refused.grant, Some(fresh), &service.plan, self.head, self.whole).map_err(inject_refusal)?;
         connection.core.pool.send(service, &generation.limits, injected, None, sent).await

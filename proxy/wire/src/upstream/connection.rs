@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use claviger_policy::Grant;
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 
@@ -92,14 +92,7 @@ impl Connection {
                 if let Some(path) = request.uri().path_and_query().cloned() {
                     *request.uri_mut() = Uri::from(path);
                 }
-                // The injection has set it, for most.
-                let right = grant.target().host_header();
-                if request.headers().get(HOST).is_some_and(|host| host == right) {
-                    return;
-                }
-                if let Ok(host) = HeaderValue::from_str(right) {
-                    request.headers_mut().insert(HOST, host);
-                }
+                request.headers_mut().insert(HOST, grant.target().host_value().clone());
             }
             Self::Http2(..) => {
                 *request.version_mut() = Version::HTTP_2;

@@ -136,7 +136,7 @@ fn method_and_uri_are_the_grants() {
     let (judged, _) = head("GET https://api.test/v1");
     let grant = grant(&judged.method, &judged.uri);
     other.version = http::Version::HTTP_2;
-    let injected = inject(grant, Some(Arc::new(lease())), &plan("inject = \"bearer\""), other, None).unwrap();
+    let injected = inject(grant, Some(Arc::new(lease())), &plan("inject = \"bearer\""), Box::new(other), None).unwrap();
     assert_eq!((injected.method(), injected.uri()), (&judged.method, &judged.uri));
     assert_eq!(injected.headers()["host"], "api.test");
 }
@@ -350,7 +350,8 @@ fn header_values_are_made_once_and_marked() {
         [plan("inject = \"bearer\""), plan("inject = [\"bearer\", { header = \"x-a\", from = \"app\" }]")].map(
             |plan| {
                 let (head, _) = head("GET https://api.test/");
-                let sent = inject(grant(&head.method, &head.uri), Some(lease.clone()), &plan, head, None).unwrap();
+                let sent =
+                    inject(grant(&head.method, &head.uri), Some(lease.clone()), &plan, Box::new(head), None).unwrap();
                 sent.headers()["authorization"].clone()
             },
         );
@@ -361,7 +362,7 @@ fn header_values_are_made_once_and_marked() {
     let many = plan(&format!("inject = [{many}]"));
     for _ in 0..2 {
         let (head, _) = head("GET https://api.test/");
-        let sent = inject(grant(&head.method, &head.uri), Some(lease.clone()), &many, head, None).unwrap();
+        let sent = inject(grant(&head.method, &head.uri), Some(lease.clone()), &many, Box::new(head), None).unwrap();
         (0..9).for_each(|at| assert_eq!(sent.headers()[&format!("x-{at}")], format!("{at}-{API}")));
     }
 }

@@ -148,7 +148,7 @@ proptest! {
         prop_assume!(POLICY.canonicalize(Scheme::Https, authority, path).is_ok());
         let grant = grant(&head.method, &head.uri);
         let _ = plan.presented_tokens(&api(), &head).count();
-        let _ = inject(grant, Some(Arc::new(lease())), &plan, head, Some(body.into()));
+        let _ = inject(grant, Some(Arc::new(lease())), &plan, Box::new(head), Some(body.into()));
     }
 }
 
