@@ -348,7 +348,8 @@ where
     let idle = idle(connection.clone(), limits.header_timeout);
     let service = service_fn(move |request| {
         let (connection, arrived) = (connection.clone(), Arrived::from(request));
-        async move { Ok::<_, Infallible>(pipeline::handle(&connection, arrived).await) }
+        // Boxed: the task of each request would be made of it, and be moved with it.
+        Box::pin(async move { Ok::<_, Infallible>(pipeline::handle(&connection, arrived).await) })
     });
     let served = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
