@@ -17,6 +17,16 @@ pub(crate) enum Entry {
     Finished(Finished),
 }
 
+impl Entry {
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub(crate) fn at_ms(&self) -> i64 {
+        match self {
+            Self::Decided(decided, _) => decided.at_ms,
+            Self::Finished(finished) => finished.at_ms,
+        }
+    }
+}
+
 /// One data core's ring.
 #[derive(Debug)]
 pub(crate) struct Ring {

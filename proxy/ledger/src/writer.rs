@@ -20,6 +20,7 @@ use crate::encode::Encoder;
 use crate::error::LedgerError;
 use crate::gate::Gate;
 use crate::ledger::{Progress, Rings};
+use crate::producer::{Entry, Ring};
 use crate::settings::{LedgerSettings, Sink};
 
 /// While there is work, the rings are looked at this often, and producers make no system call: often while much comes, so
@@ -49,7 +50,6 @@ pub(crate) struct Writer {
     batch_bytes: usize,
     batch: Batch,
     encoder: Encoder,
-    first_ring: usize,
     worked_at: Instant,
     /// How long the next rest is.
     pace: Duration,
@@ -87,7 +87,6 @@ impl Writer {
             batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),
             batch: Batch::default(),
             encoder: Encoder::default(),
-            first_ring: 0,
             worked_at: Instant::now(),
             pace: *PACE.start(),
             gate,
@@ -129,8 +128,6 @@ impl Writer {
     /// Moves events from the rings to the batch. `false` if the batch is full before the rings are empty.
     fn drain(&mut self) -> bool {
         let Self { rings, batch, encoder, gate, batch_bytes, .. } = self;
-        // By turns, so that a busy core does not starve another.
-        self.first_ring = self.first_ring.wrapping_add(1) % rings.cores.len().max(1);
         let overflowed = gate.overflowed.swap(0, Ordering::Relaxed);
         if overflowed > 0 {
             batch.overflowed(overflowed, gate.clock.now_ms(), encoder);
@@ -145,22 +142,20 @@ impl Writer {
                 batch.push(&event, encoder);
             }
         }
-        for ring in rings.cores.iter().cycle().skip(self.first_ring).take(rings.cores.len()) {
-            let mut popped = 0;
-            for _ in 0..ring.queue.len() {
-                if batch.len() >= *batch_bytes {
-                    break;
-                }
-                let Some(entry) = ring.queue.pop() else { break };
-                popped += 1;
-                batch.push_entry(entry, encoder);
-            }
-            ring.free(popped);
-            if batch.len() >= *batch_bytes {
-                return false;
-            }
+        // What happened first comes first, whichever core it happened on; of each core in its order. So no busy core starves
+        // another either.
+        let mut cores: Vec<Core<'_>> = rings.cores.iter().map(|ring| Core::new(ring)).collect();
+        while batch.len() < *batch_bytes {
+            let first = cores.iter_mut().filter(|core| core.next.is_some()).min_by_key(|core| core.at_ms());
+            let Some(core) = first else { return true };
+            core.next.take().into_iter().for_each(|entry| batch.push_entry(entry, encoder));
+            core.advance();
         }
-        true
+        // What was taken out already is written too.
+        for entry in cores.iter_mut().filter_map(|core| core.next.take()) {
+            batch.push_entry(entry, encoder);
+        }
+        false
     }
 
     /// Writes the batch to every sink. `false` if a required file refused it; then the batch is kept.
@@ -220,6 +215,40 @@ impl Writer {
             }
         }
         self.gate.announce_awake();
+    }
+}
+
+/// What a core's ring has for a batch. Given free when it is dropped.
+struct Core<'a> {
+    ring: &'a Ring,
+    next: Option<Entry>,
+    /// Only what was there at first: a ring that fills as fast as it empties must not hold up the others.
+    left: usize,
+    popped: usize,
+}
+
+impl<'a> Core<'a> {
+    fn new(ring: &'a Ring) -> Self {
+        let mut core = Self { ring, next: None, left: ring.queue.len(), popped: 0 };
+        core.advance();
+        core
+    }
+
+    fn at_ms(&self) -> Option<i64> {
+        self.next.as_ref().map(Entry::at_ms)
+    }
+
+    fn advance(&mut self) {
+        let Some(left) = self.left.checked_sub(1) else { return };
+        self.left = left;
+        self.next = self.ring.queue.pop();
+        self.popped += usize::from(self.next.is_some());
+    }
+}
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        self.ring.free(self.popped);
     }
 }
 

@@ -11,6 +11,28 @@ use crate::support::{
     Folder, block_on, decided, finished, kinds, open, records, request, start, start_with_cores, system,
 };
 
+/// What happened on several cores stands in the order of time, also where it is written together.
+#[test]
+fn cores_take_turns_as_time_went() {
+    let folder = Folder::new();
+    let ledger = start_with_cores(&folder.settings(), 3);
+    let mut open = Vec::new();
+    for number in 0_u16..300 {
+        let mut event = decided(u128::from(number));
+        event.at_ms += i64::from(number);
+        open.push(ledger.core(usize::from(number * 7 % 3)).reserve().unwrap().decided(event));
+    }
+    drop(open);
+    ledger.shutdown();
+    let ids: Vec<u128> = crate::support::files(folder.path())
+        .iter()
+        .flat_map(|file| records(file))
+        .filter(|record| record.kind() == "decided")
+        .map(|record| record.id().unwrap().0)
+        .collect();
+    assert_eq!(ids, (0..300).collect::<Vec<u128>>());
+}
+
 #[test]
 fn four_cores_write_each_request_once() {
     const EACH: u128 = 50_000;
