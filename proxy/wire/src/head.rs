@@ -11,7 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-pub(crate) use self::hop::{Marks, strip_request, strip_response, strip_shared_origin};
+pub(crate) use self::hop::{Marks, strip_own, strip_request, strip_response, strip_shared_origin};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::settings::Mode;
 

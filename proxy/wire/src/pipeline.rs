@@ -387,6 +387,7 @@ fn answer(
     // Among them is upstream's reason phrase, which could reflect anything.
     head.extensions.clear();
     head::strip_response(&mut head.headers, marks);
+    head::strip_own(&mut head.headers, marks);
     if prefixed {
         head::strip_shared_origin(&mut head.headers, marks);
     }

@@ -85,9 +85,11 @@ static HOP: [(u32, HeaderName); 7] = [
 static OF_REQUESTS: [(u32, HeaderName); 2] =
     [(Marks::PROXY_AUTHORIZATION, PROXY_AUTHORIZATION), (Marks::EXPECT, EXPECT)];
 
-/// Removed from answers: what authenticates to another proxy, and what upstream says in Claviger's name.
-static OF_ANSWERS: [(u32, HeaderName); 2] =
-    [(Marks::PROXY_AUTHENTICATE, PROXY_AUTHENTICATE), (Marks::REFUSED, REFUSED)];
+/// Removed from answers: what authenticates to another proxy.
+static OF_ANSWERS: [(u32, HeaderName); 1] = [(Marks::PROXY_AUTHENTICATE, PROXY_AUTHENTICATE)];
+
+/// What Claviger says of itself. Whoever speaks to another Claviger passes it on.
+static OWN: [(u32, HeaderName); 1] = [(Marks::REFUSED, REFUSED)];
 
 /// What speaks for an origin.
 static OF_ORIGINS: [(u32, HeaderName); 3] =
@@ -106,11 +108,16 @@ pub(crate) fn strip_request(headers: &mut HeaderMap, marks: Marks) {
     }
 }
 
-/// Removes what belongs to the upstream's hop only, and what is for Claviger to say.
+/// Removes what belongs to the upstream's hop only.
 pub(crate) fn strip_response(headers: &mut HeaderMap, marks: Marks) {
     strip_named(headers, marks);
     strip(headers, marks, &HOP);
     strip(headers, marks, &OF_ANSWERS);
+}
+
+/// Removes what upstream says in Claviger's name.
+pub(crate) fn strip_own(headers: &mut HeaderMap, marks: Marks) {
+    strip(headers, marks, &OWN);
 }
 
 /// Removes what would speak for all services that share the gateway's origin: a cookie of one would be
@@ -156,7 +163,7 @@ mod tests {
     /// Every name that is removed has its own mark: without it nothing would be looked at.
     #[test]
     fn what_is_removed_is_marked() {
-        let all = || HOP.iter().chain(&OF_REQUESTS).chain(&OF_ANSWERS).chain(&OF_ORIGINS);
+        let all = || HOP.iter().chain(&OF_REQUESTS).chain(&OF_ANSWERS).chain(&OWN).chain(&OF_ORIGINS);
         let mut seen = 0;
         for (mark, name) in all() {
             assert_eq!(Marks::of_name(name.as_str()), *mark, "{name}");
@@ -171,7 +178,7 @@ mod tests {
     #[test]
     fn each_goes_from_where_it_does_not_belong() {
         let with_all = || {
-            let names = HOP.iter().chain(&OF_REQUESTS).chain(&OF_ANSWERS).chain(&OF_ORIGINS);
+            let names = HOP.iter().chain(&OF_REQUESTS).chain(&OF_ANSWERS).chain(&OWN).chain(&OF_ORIGINS);
             let mut headers: HeaderMap =
                 names.map(|(_, name)| (name.clone(), HeaderValue::from_static("close"))).collect();
             headers.insert(HOST, HeaderValue::from_static("api.test"));
@@ -185,12 +192,15 @@ mod tests {
         let mut request = with_all();
         strip_request(&mut request, Marks::of(&with_all()));
         assert_eq!((left(&request, &HOP), left(&request, &OF_REQUESTS)), (0, 0));
-        assert_eq!((left(&request, &OF_ANSWERS), left(&request, &OF_ORIGINS)), (2, 3));
+        assert_eq!((left(&request, &OF_ANSWERS), left(&request, &OF_ORIGINS)), (1, 3));
         let mut answer = with_all();
         let marks = Marks::of(&answer);
         strip_response(&mut answer, marks);
         assert_eq!((left(&answer, &HOP), left(&answer, &OF_ANSWERS)), (0, 0));
-        assert_eq!(left(&answer, &OF_ORIGINS), 3);
+        // To pass on what another Claviger says is for its caller to decide.
+        assert_eq!((left(&answer, &OWN), left(&answer, &OF_ORIGINS)), (1, 3));
+        strip_own(&mut answer, marks);
+        assert_eq!((left(&answer, &OWN), left(&answer, &OF_ORIGINS)), (0, 3));
         strip_shared_origin(&mut answer, marks);
         assert_eq!(left(&answer, &OF_ORIGINS), 0);
         for headers in [&request, &answer] {
