@@ -20,6 +20,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
+use crate::aimed::Aimed;
 use crate::generation::{Generation, Listener};
 use crate::head;
 use crate::head::Marks;
@@ -29,9 +30,6 @@ use crate::pipeline::{self, Arrived};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::server::Core;
 use crate::settings::{AuthenticateAt, ListenerSettings, Mode};
-
-/// The longest path and `Host`, in bytes, that a connection remembers.
-const AIMED_MAX: usize = 256;
 
 /// What is known of a client connection. Requests of one connection share it.
 pub(crate) struct Connection {
@@ -46,7 +44,7 @@ pub(crate) struct Connection {
     open: Cell<u32>,
     total: Cell<u64>,
     known: RefCell<Option<Known>>,
-    aimed: RefCell<Option<Aimed>>,
+    aimed: Aimed,
     /// The session's token, if the client belongs to it and shows none. Asked for once: it is the kernel's word.
     vouched: OnceCell<Option<Vec<u8>>>,
 }
@@ -67,21 +65,6 @@ pub(crate) struct Inside {
     pub(crate) authority: Authority,
     /// The proof that came with CONNECT.
     pub(crate) token: Option<Vec<u8>>,
-}
-
-/// Where a request went: clients mostly ask for the same again.
-struct Aimed {
-    generation: u64,
-    /// As the client wrote them: on one connection they, and the configuration, say where a request goes.
-    path: Box<str>,
-    host: Box<str>,
-    target: Target,
-}
-
-impl Aimed {
-    fn is(&self, generation: &Generation, (path, host): (&str, &str)) -> bool {
-        self.generation == generation.number && *self.path == *path && *self.host == *host
-    }
 }
 
 /// What attestation yielded, for as long as generation and token stay.
@@ -127,7 +110,7 @@ impl Connection {
             open: Cell::new(0),
             total: Cell::new(0),
             known: RefCell::default(),
-            aimed: RefCell::default(),
+            aimed: Aimed::default(),
             vouched: OnceCell::new(),
         })
     }
@@ -285,18 +268,13 @@ impl Connection {
     pub(crate) fn target(&self, head: &Parts, marks: Marks, generation: &Generation) -> Result<Target, Refusal> {
         head::check_framing(head, marks)?;
         let written = head::written(head);
-        if let Some(written) = written
-            && let Some(aimed) = &*self.aimed.borrow()
-            && aimed.is(generation, written)
-        {
-            return Ok(aimed.target.clone());
+        if let Some(target) = written.and_then(|written| self.aimed.target(generation.number, written)) {
+            return Ok(target);
         }
         let inside = self.inside.as_ref().map(|inside| &inside.authority);
         let target = head::target(head, self.listener.settings.mode, inside, &generation.policy)?;
-        if let Some((path, host)) = written.filter(|(path, host)| path.len() + host.len() <= AIMED_MAX) {
-            let (path, host) = (path.into(), host.into());
-            *self.aimed.borrow_mut() =
-                Some(Aimed { generation: generation.number, path, host, target: target.clone() });
+        if let Some(written) = written {
+            self.aimed.keep(generation.number, written, &target);
         }
         Ok(target)
     }

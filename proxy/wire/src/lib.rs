@@ -7,6 +7,7 @@
 
 mod address;
 mod ahead;
+mod aimed;
 mod authority;
 mod bindings;
 mod body;
