@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+#[cfg(any(test, not(target_os = "linux")))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The wall clock.
@@ -16,10 +17,25 @@ pub trait Clock: Send + Sync + fmt::Debug {
 }
 
 /// The machine's clock.
+///
+/// On Linux it is the one that the kernel moves with each of its ticks (`CLOCK_REALTIME_COARSE`, `clock_getres(2)`): up to
+/// 10 ms behind, never ahead, and a fifth as dear to read. A request asks several times.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[cfg(target_os = "linux")]
+    fn now_ms(&self) -> i64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn now(&self) -> i64 {
+        rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec
+    }
+
+    #[cfg(not(target_os = "linux"))]
     fn now_ms(&self) -> i64 {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -47,5 +63,20 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_s_clock_tells_the_time() {
+        let exact = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        let before = exact();
+        let (ms, s) = (SystemClock.now_ms(), SystemClock.now());
+        assert!((before - 1_000..=exact()).contains(&ms), "{before} {ms}");
+        assert!((ms / 1_000..=exact() / 1_000).contains(&s), "{ms} {s}");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod moment;
 pub mod outbound;
 pub mod path;
 pub mod proof;
@@ -15,6 +16,7 @@ pub mod suspension;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{Event, EventSink};
+pub use moment::Moment;
 pub use outbound::{ClientCertificate, Outbound, OutboundError, OutboundRequest, OutboundResponse, Reach};
 pub use proof::{Attested, Proof, ProofDigest};
 pub use secret::Secret;

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use claviger_contract::Moment;
 use claviger_credential::{EchoGuard, EchoScanner};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -20,8 +21,19 @@ use crate::trail::Ending;
 use crate::upstream::Lent;
 use crate::watch::Over;
 
-/// How often a waiting stream looks whether policy still allows it.
+/// A waiting stream looks at least so often whether policy still allows it.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The looks of all streams are multiples of this apart, so that a core wakes once for many of them.
+const BEAT: Duration = Duration::from_micros(62_500);
+
+/// When a stream that looked at `now` looks next: less than a beat before a tick is over.
+fn next_look(now: Instant) -> Instant {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let since = now.saturating_duration_since(*FIRST.get_or_init(|| now)) + TICK;
+    let past = since.as_micros() % BEAT.as_micros();
+    now + TICK - Duration::from_micros(u64::try_from(past).unwrap_or_default())
+}
 
 /// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,28 +76,27 @@ impl From<Over> for BodyError {
 /// A timer that exists only while a body waits: most bodies never do.
 struct Idle {
     limit: Duration,
-    last: Instant,
+    last: Moment,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Idle {
     fn new(limit: Duration) -> Self {
-        Self { limit, last: Instant::now(), sleep: None }
+        Self { limit, last: Moment::now(), sleep: None }
     }
 
     fn moved(&mut self) {
-        self.last = Instant::now();
+        self.last = Moment::now();
     }
 
     /// Ready with `Ok` at each tick, with `Err` when nothing moved for too long.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + TICK)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(next_look(Instant::now()))));
         ready!(sleep.as_mut().poll(cx));
-        let now = Instant::now();
-        if now.duration_since(self.last) >= self.limit {
+        if Moment::now().since(self.last) >= self.limit {
             return Poll::Ready(Err(BodyError::Idle));
         }
-        sleep.as_mut().reset(now + TICK);
+        sleep.as_mut().reset(next_look(Instant::now()));
         Poll::Ready(Ok(()))
     }
 }
@@ -388,3 +399,6 @@ pub(crate) fn mask_headers(guard: &EchoGuard, headers: &mut HeaderMap) -> u32 {
     }
     masked
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use claviger_contract::Moment;
 use tokio::sync::Notify;
 
 use crate::body::Sent;
@@ -25,10 +26,10 @@ const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// One request between its sending and the end of its answer.
 pub(crate) struct Exchange {
-    begun: Instant,
+    begun: Moment,
     /// When the client last took something of the answer, or waited for something to come. None before the
     /// answer's head: until then the upload's idle time and the service's `response_timeout` hold.
-    polled: Cell<Option<Instant>>,
+    polled: Cell<Option<Moment>>,
     watch: RefCell<Watch>,
     /// Why it is not allowed any more, once that is known.
     over: RefCell<Option<Over>>,
@@ -75,7 +76,7 @@ impl Exchange {
             taken.len() - 1
         });
         let exchange = Rc::new(Self {
-            begun: Instant::now(),
+            begun: Moment::now(),
             polled: Cell::new(None),
             watch: RefCell::new(watch),
             over: RefCell::default(),
@@ -93,7 +94,7 @@ impl Exchange {
 
     /// The answer's head has come, or its body was asked for more.
     pub(crate) fn polled(&self) {
-        self.polled.set(Some(Instant::now()));
+        self.polled.set(Some(Moment::now()));
     }
 
     /// Whether it may go on; cheap unless something changed. What is over stays over.
@@ -136,7 +137,7 @@ impl Exchange {
             return while_moving(self.unless_over(work.as_mut()), limit, sent).await;
         }
         *self.awaits.borrow_mut() =
-            Some(Awaits { limit, sent: sent.clone(), bytes: sent.bytes.get(), since: Instant::now() });
+            Some(Awaits { limit, sent: sent.clone(), bytes: sent.bytes.get(), since: Moment::now() });
         let done = self.unless_over(work.as_mut()).await;
         *self.awaits.borrow_mut() = None;
         done
@@ -154,7 +155,7 @@ impl Exchange {
     }
 
     /// Ends a wait that takes too long; says whether it did.
-    fn look_at_wait(&self, now: Instant) -> bool {
+    fn look_at_wait(&self, now: Moment) -> bool {
         let silent = self.awaits.borrow_mut().as_mut().and_then(|awaits| awaits.silent(now));
         let Some(limit) = silent else { return false };
         self.over.borrow_mut().get_or_insert(Over::Silent(limit));
@@ -175,17 +176,17 @@ struct Awaits {
     sent: Rc<Sent>,
     /// How much of the request's body had gone when that was looked at last, and when it was seen to move.
     bytes: u64,
-    since: Instant,
+    since: Moment,
 }
 
 impl Awaits {
     /// The limit, if it is over.
-    fn silent(&mut self, now: Instant) -> Option<Duration> {
+    fn silent(&mut self, now: Moment) -> Option<Duration> {
         let bytes = self.sent.bytes.get();
         if bytes != self.bytes {
             (self.bytes, self.since) = (bytes, now);
         }
-        (now.saturating_duration_since(self.since) >= self.limit).then_some(self.limit)
+        (now.since(self.since) >= self.limit).then_some(self.limit)
     }
 }
 
@@ -214,13 +215,13 @@ pub(crate) fn silent(limit: Duration) -> Refusal {
 impl Exchanges {
     /// Ends what stalls for longer than `limit`, and what is not allowed any more.
     pub(crate) fn sweep(&self, core: &Core, limit: Duration) {
-        let now = Instant::now();
+        let now = Moment::now();
         for exchange in self.live() {
             // Who waits for the head of an answer was woken: it can still say why.
             if exchange.look_at_wait(now) {
                 continue;
             }
-            let unpolled = now.duration_since(exchange.polled.get().unwrap_or(exchange.begun));
+            let unpolled = now.since(exchange.polled.get().unwrap_or(exchange.begun));
             let stalled = exchange.polled.get().is_some() && unpolled >= limit;
             // While it is polled, its body notices by itself and can say so in its own stream.
             let over = exchange.still_allowed(core);

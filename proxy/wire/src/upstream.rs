@@ -12,9 +12,10 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use claviger_contract::Moment;
 use claviger_credential::{Injected, Lease, LeasedCertificate};
 use claviger_policy::{Authority, Grant};
 use foldhash::fast::RandomState;
@@ -65,7 +66,7 @@ struct Key {
 
 #[derive(Default)]
 struct Host {
-    idle: Vec<(Wire, Instant)>,
+    idle: Vec<(Wire, Moment)>,
     shared: Vec<Shared>,
     /// Lent and idle h1 connections, and the shared one.
     open: usize,
@@ -116,7 +117,7 @@ impl Lent {
         {
             let mut hosts = self.pool.hosts.borrow_mut();
             if let Some(host) = hosts.get_mut(&self.key) {
-                host.idle.push((wire, Instant::now()));
+                host.idle.push((wire, Moment::now()));
             }
         }
     }
@@ -334,7 +335,7 @@ impl Pool {
 
     /// Closes what has been idle for too long, and forgets hosts without connections.
     pub(crate) fn sweep(&self, limits: &Limits) {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut cx = Context::from_waker(Waker::noop());
         // Put aside: what is dropped counts itself out of the pool.
         let mut over: Vec<Wire> = Vec::new();
@@ -342,7 +343,7 @@ impl Pool {
             host.idle.iter_mut().for_each(|(wire, _)| wire.driver.drive(&mut cx));
             let keep = if host.is_orphaned() { 0 } else { limits.pool_idle_max };
             let surplus = host.idle.len().saturating_sub(keep);
-            let expired = |since: Instant| now.duration_since(since) >= limits.pool_idle_timeout;
+            let expired = |since: Moment| now.since(since) >= limits.pool_idle_timeout;
             let mut place = 0;
             over.extend(
                 host.idle
