@@ -30,11 +30,6 @@ impl Clock for SystemClock {
         now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
     }
 
-    #[cfg(target_os = "linux")]
-    fn now(&self) -> i64 {
-        rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec
-    }
-
     #[cfg(not(target_os = "linux"))]
     fn now_ms(&self) -> i64 {
         match SystemTime::now().duration_since(UNIX_EPOCH) {

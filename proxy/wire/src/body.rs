@@ -1,39 +1,26 @@
 //! Bodies on their way: bounded, timed, counted, and guarded against echoes. Never buffered whole.
 
+mod idle;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use claviger_contract::Moment;
 use claviger_credential::{EchoGuard, EchoScanner};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::idle::Idle;
 use crate::client_body::ClientBody;
 use crate::trail::Ending;
 use crate::upstream::Lent;
 use crate::watch::Over;
-
-/// A waiting stream looks at least so often whether policy still allows it.
-const TICK: Duration = Duration::from_secs(1);
-
-/// The looks of all streams are multiples of this apart, so that a core wakes once for many of them.
-const BEAT: Duration = Duration::from_micros(62_500);
-
-/// When a stream that looked at `now` looks next: less than a beat before a tick is over.
-fn next_look(now: Instant) -> Instant {
-    static FIRST: OnceLock<Instant> = OnceLock::new();
-    let since = now.saturating_duration_since(*FIRST.get_or_init(|| now)) + TICK;
-    let past = since.as_micros() % BEAT.as_micros();
-    now + TICK - Duration::from_micros(u64::try_from(past).unwrap_or_default())
-}
 
 /// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,34 +57,6 @@ impl From<Over> for BodyError {
             Over::Suspended(_) => Self::Suspended,
             Over::Silent(_) => Self::Idle,
         }
-    }
-}
-
-/// A timer that exists only while a body waits: most bodies never do.
-struct Idle {
-    limit: Duration,
-    last: Moment,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Idle {
-    fn new(limit: Duration) -> Self {
-        Self { limit, last: Moment::now(), sleep: None }
-    }
-
-    fn moved(&mut self) {
-        self.last = Moment::now();
-    }
-
-    /// Ready with `Ok` at each tick, with `Err` when nothing moved for too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(next_look(Instant::now()))));
-        ready!(sleep.as_mut().poll(cx));
-        if Moment::now().since(self.last) >= self.limit {
-            return Poll::Ready(Err(BodyError::Idle));
-        }
-        sleep.as_mut().reset(next_look(Instant::now()));
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -399,6 +358,3 @@ pub(crate) fn mask_headers(guard: &EchoGuard, headers: &mut HeaderMap) -> u32 {
     }
     masked
 }
-
-#[cfg(test)]
-mod tests;
