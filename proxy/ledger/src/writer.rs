@@ -5,6 +5,7 @@ mod file;
 mod lane;
 pub(crate) mod recover;
 mod stdout;
+mod syncing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

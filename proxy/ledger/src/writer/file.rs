@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::recover::{self, Recovered};
+use super::syncing::Syncing;
 use crate::chain::Head;
 use crate::error::LedgerError;
 use crate::settings::LedgerSettings;
@@ -40,6 +41,8 @@ pub(crate) struct FileSink {
     current: Option<Current>,
     /// A write that failed and could not be undone: cut this file to this length when it opens again.
     undo: Option<((u64, u64), u64)>,
+    /// The full file before this one.
+    syncing: Syncing,
     _lock: File,
 }
 
@@ -70,6 +73,7 @@ impl FileSink {
             durable: settings.required,
             current: None,
             undo: None,
+            syncing: Syncing::default(),
             _lock: lock,
         };
         let opened = sink.open_file(Head::GENESIS)?;
@@ -165,16 +169,22 @@ impl FileSink {
 
     /// Puts the full file aside and begins a new one. If it cannot be put aside, it goes on growing.
     fn rotate(&mut self) -> Result<(), LedgerError> {
-        let Some(Current { file, first_seq: Some(first_seq), .. }) = &self.current else { return Ok(()) };
+        let Some(Current { first_seq: Some(first_seq), .. }) = &self.current else { return Ok(()) };
         let full = files::rotated(&self.path, *first_seq);
-        let moved = file.sync_data().and_then(|()| match full.try_exists()? {
+        let moved = full.try_exists().and_then(|exists| match exists {
             true => Err(io::ErrorKind::AlreadyExists.into()),
             false => std::fs::rename(&self.path, &full),
         });
         if moved.is_err() {
             return Ok(());
         }
-        self.current = None;
+        // What is required is durable already.
+        if let Some(Current { file, .. }) = self.current.take()
+            && !self.durable
+        {
+            // What the disk refuses is lost where the system fails next, as all that it was not asked for.
+            self.syncing.begin(move || drop(file.sync_data()));
+        }
         // The caller holds the head; a new file is empty, so it says nothing of it.
         let unknown = Head { seq: u64::MAX, link: Head::GENESIS.link };
         self.open_file(unknown)?;
@@ -196,6 +206,7 @@ impl FileSink {
             // There is nobody left to tell; a required ledger has synced every write already.
             let _ = current.file.sync_data();
         }
+        self.syncing.finish();
     }
 }
 
