@@ -53,10 +53,10 @@ pub(crate) struct MeasureArgs {
     #[arg(long)]
     short: bool,
     /// Rounds that count; each leg is measured once in each
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 40)]
     rounds: u32,
     /// How long one leg is measured in one round
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.4)]
     seconds: f64,
     /// Works to do, by name; default: all
     #[arg(long, value_delimiter = ',')]
@@ -75,8 +75,13 @@ impl MeasureArgs {
     }
 
     /// Of works that start a process in each.
-    fn fresh_rounds(&self) -> u32 {
+    fn cold_rounds(&self) -> u32 {
         if self.short { 1 } else { self.rounds }
+    }
+
+    /// Of works that wait for what idles: memory is the same each time.
+    fn idle_rounds(&self) -> u32 {
+        self.cold_rounds().min(7)
     }
 
     /// Idle connections that are held.

@@ -60,13 +60,15 @@ fn one(work: &Work, scene: &Scene, legs: &[Leg], args: &MeasureArgs) -> WorkResu
     let entered = legs.iter().filter(|leg| work.door(leg).is_some());
     let mut entered: Vec<(&Leg, LegResult)> = entered.map(|leg| (leg, LegResult::new(leg.name))).collect();
     // A process that is started for its figure has nothing to warm up.
-    let fresh = matches!(work.shape, Shape::Cold | Shape::Idle);
-    let turns = if fresh { 1..=args.fresh_rounds() } else { 0..=args.rounds() };
+    let turns = match work.shape {
+        Shape::Cold => 1..=args.cold_rounds(),
+        Shape::Idle => 1..=args.idle_rounds(),
+        _ => 0..=args.rounds(),
+    };
     for round in turns {
         for (leg, result) in &mut entered {
+            let sample = work.measure(scene, leg, args.time(), round, args.idle());
             // The first round warms up: code paged in, pools filled, leaves minted.
-            let time = if round == 0 { args.time() / 4 } else { args.time() };
-            let sample = work.measure(scene, leg, time, round, args.idle());
             if round > 0 {
                 result.samples.push(sample);
             }
