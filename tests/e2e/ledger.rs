@@ -1,5 +1,7 @@
 //! What the ledger says, and that it cannot be changed unnoticed.
 
+use std::process::Command;
+
 use claviger_tests::World;
 
 use crate::gateway::client;
@@ -49,4 +51,33 @@ async fn every_request_has_two_records_and_the_chain_holds() {
     let broken = verify();
     assert_eq!(broken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&broken.stderr).contains("ledger.jsonl:"), "{broken:?}");
+}
+
+/// A disk that takes its time over a full file holds up no request: before it was synced beside the writer, the ring filled
+/// meanwhile, and 503 was the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_full_file_to_be_synced() {
+    let (world, origin) = World::with_keyed_origin().await;
+    world.configure(&world.usual(origin.port(), "[ledger]\nrotate_size = \"1MiB\"\nring = 1024\n"));
+    let inside = world.command(&["run", "--config", "claviger.toml", "--cores", "1"]);
+    let mut command = Command::new("strace");
+    command.args(["--daemonize", "--follow-forks", "--quiet=attach", "--seccomp-bpf", "-e", "trace=fdatasync"]);
+    command.args(["-e", "inject=fdatasync:delay_enter=20000000", "-o"]).arg(world.path().join("calls"));
+    command.arg(inside.get_program()).args(inside.get_args()).current_dir(world.path());
+    command.env_clear().env("HOME", world.path()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let proxy = world.start_command(command);
+    let files = || std::fs::read_dir(world.path().join("state/ledger")).unwrap().count();
+    let (client, before) = (client(), files());
+    // Nobody is known here, which is recorded as well as anything.
+    let ask = async || client.get(proxy.gateway("/api/v1/x")).send().await.unwrap().status().as_u16();
+    while files() == before {
+        assert_eq!(ask().await, 401);
+    }
+    // More records than the ring has room for, and fewer than fill a file.
+    for n in 0..600 {
+        assert_eq!(ask().await, 401, "after {n} others");
+    }
+    let threads = std::fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+    assert!(names.collect::<String>().contains("ledger-sync"), "the file was synced before all were answered");
 }
