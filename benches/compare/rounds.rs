@@ -67,7 +67,7 @@ fn one(work: &Work, scene: &Scene, legs: &[Leg], args: &MeasureArgs) -> WorkResu
     };
     for round in turns {
         for (leg, result) in &mut entered {
-            let sample = work.measure(scene, leg, args.time(), round, args.idle());
+            let sample = work.measure(scene, leg, args.time_of(work.shape), round, args.idle());
             // The first round warms up: code paged in, pools filled, leaves minted.
             if round > 0 {
                 result.samples.push(sample);

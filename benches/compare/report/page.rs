@@ -70,7 +70,9 @@ fn brief(outcome: &Outcome) -> String {
 /// Where it ran, the targets, and each work's table.
 pub(crate) fn whole(outcome: &Outcome) -> String {
     let Outcome { machine, commit, rounds, seconds, works, skipped } = outcome;
-    let mut text = format!("{machine}; Claviger {commit}; {rounds} rounds of {seconds} s for each proxy and work.\n");
+    let mut text = format!(
+        "{machine}; Claviger {commit}; {rounds} rounds of {seconds} s for each proxy and work, of a second at 300 requests a second.\n"
+    );
     for (peer, reason) in skipped {
         text += &format!("\nWithout {peer}: {reason}.\n");
     }

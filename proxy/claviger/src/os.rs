@@ -6,6 +6,7 @@ mod manager;
 pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod sandbox;
+mod scheduling;
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,7 @@ use std::path::Path;
 pub(crate) use allocator::Allocator;
 pub(crate) use holder::holder_of;
 pub(crate) use manager::tell_manager;
+pub(crate) use scheduling::Scheduling;
 
 /// Keeps secrets in memory out of core files and away from other processes of the same user.
 ///

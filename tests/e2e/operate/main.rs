@@ -6,6 +6,7 @@ mod lifetime;
 mod live;
 mod remote;
 mod scene;
+mod scheduling;
 mod state;
 mod suspend;
 #[allow(dead_code, reason = "shared with the tests of hard conditions, which use all of it")]
