@@ -15,11 +15,12 @@ const BATCH: u32 = 3;
 fn policies(proxy: &Proxy) -> BTreeMap<String, u32> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
     tasks
-        .map(|task| {
-            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        .filter_map(|task| {
+            // A thread that only starting needed may end meanwhile.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).ok()?;
             // The name is in parentheses, and may have spaces.
             let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(") ").unwrap();
-            (name.to_owned(), rest.split(' ').nth(38).unwrap().parse().unwrap())
+            Some((name.to_owned(), rest.split(' ').nth(38).unwrap().parse().unwrap()))
         })
         .collect()
 }
