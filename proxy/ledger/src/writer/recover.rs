@@ -11,6 +11,9 @@ use crate::os;
 /// The last record is looked for in so many bytes: more than the longest line and the largest batch.
 const TAIL: u64 = 4 << 20;
 
+/// It is looked for in so many bytes first, which hold it unless the file was torn: a start does not wait for the rest.
+const LIKELY: u64 = 64 << 10;
+
 /// What a file holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Recovered {
@@ -26,8 +29,7 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(file: &mut File, path: &Path) -> Result<Recovered, LedgerError> {
     let read = |source| LedgerError::io("read", path)(source);
     let len = file.metadata().map_err(read)?.len();
-    let tail = read_tail(file, len).map_err(read)?;
-    let (last, good) = last_record(&tail);
+    let Tail { bytes: tail, last, good } = Tail::read(file, len).map_err(read)?;
     let tail_len = tail.len();
     if last.is_none() {
         // Nothing but a first record that was cut short, or no ledger at all: that is left alone.
@@ -57,18 +59,35 @@ pub(crate) fn recover(file: &mut File, path: &Path) -> Result<Recovered, LedgerE
 pub(crate) fn last_of(path: &Path) -> Result<Option<Head>, LedgerError> {
     let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
     let len = file.metadata().map_err(LedgerError::io("read", path))?.len();
-    let tail = read_tail(&mut file, len).map_err(LedgerError::io("read", path))?;
-    match last_record(&tail).0 {
-        None if tail.contains(&b'\n') => Err(LedgerError::Damaged { path: path.to_owned() }),
+    let tail = Tail::read(&mut file, len).map_err(LedgerError::io("read", path))?;
+    match tail.last {
+        None if tail.bytes.contains(&b'\n') => Err(LedgerError::Damaged { path: path.to_owned() }),
         last => Ok(last),
     }
 }
 
-fn read_tail(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
-    file.take(TAIL).read_to_end(&mut tail)?;
-    Ok(tail)
+/// The end of a file: as much of it as holds an intact record, at most [`TAIL`] bytes.
+struct Tail {
+    bytes: Vec<u8>,
+    last: Option<Head>,
+    /// Where the last intact record ends in `bytes`.
+    good: usize,
+}
+
+impl Tail {
+    fn read(file: &mut File, len: u64) -> io::Result<Self> {
+        let mut size = LIKELY;
+        loop {
+            file.seek(SeekFrom::Start(len.saturating_sub(size)))?;
+            let mut bytes = Vec::with_capacity(usize::try_from(size.min(len)).unwrap_or(0));
+            file.take(size).read_to_end(&mut bytes)?;
+            let (last, good) = last_record(&bytes);
+            if last.is_some() || size >= len.min(TAIL) {
+                return Ok(Self { bytes, last, good });
+            }
+            size = TAIL;
+        }
+    }
 }
 
 /// The last intact record of some lines, and where it ends.
@@ -133,6 +152,17 @@ mod tests {
         let without_break = &three[..three.len() - 1];
         let third = &without_break[lines(2).len()..];
         check(without_break, Some(2), third);
+    }
+
+    #[test]
+    fn the_last_record_is_found_before_a_long_torn_end_and_in_a_long_file() {
+        let long = lines(2_000);
+        assert!(u64::try_from(long.len()).unwrap() > 2 * LIKELY, "{}", long.len());
+        check(&long, Some(2_000), b"");
+        let zeros = vec![0; usize::try_from(2 * LIKELY).unwrap()];
+        for torn in [&b"{\"seq\":2001,"[..], &zeros] {
+            check(&[&long, torn].concat(), Some(2_000), torn);
+        }
     }
 
     #[test]
