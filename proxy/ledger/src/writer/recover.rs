@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn a_last_record_longer_than_what_is_read_first_is_found() {
+        let (mut head, mut content) = (Head::GENESIS, Vec::new());
+        for size in [1, 2 * usize::try_from(LIKELY).unwrap()] {
+            head.append(format!(r#"{{"at":"{}","type":"t"}}"#, "x".repeat(size)).as_bytes(), &mut content);
+        }
+        check(&content, Some(2), b"");
+        check(&[&content[..], b"{\"seq\":3"].concat(), Some(2), b"{\"seq\":3");
+    }
+
+    #[test]
     fn a_file_that_is_no_ledger_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
