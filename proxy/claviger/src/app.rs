@@ -270,7 +270,7 @@ impl App {
     }
 }
 
-fn unregistered(error: prometheus::Error) -> Failure {
+pub(crate) fn unregistered(error: prometheus::Error) -> Failure {
     Failure::doing("register metrics")(&error)
 }
 

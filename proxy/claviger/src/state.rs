@@ -1,7 +1,8 @@
 //! State that an operator sets: what is suspended. It outlives restarts, and reloads neither make nor end it.
 //!
 //! While it cannot be read or written, what was suspended last stays suspended, and nothing more can be changed. A
-//! process that cannot read it at all does not start: it would serve what somebody stopped.
+//! process that cannot read it at all does not start: it would serve what somebody stopped. Where there was none, nobody
+//! stopped anything, and what can be served need not wait until SQLite has made one.
 
 pub(crate) mod detail;
 mod sqlite;
@@ -16,6 +17,7 @@ use claviger_policy::SpiffeId;
 use claviger_wire::{Suspended, View};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::app::unregistered;
 use crate::command::Failure;
 use crate::config::Env;
 
@@ -29,40 +31,60 @@ pub(crate) fn file(state_dir: &Path) -> PathBuf {
     state_dir.join("state.db")
 }
 
-/// A state that is being opened.
+/// A state whose file is being read.
 pub(crate) struct Opening {
+    pub(crate) state: Arc<State>,
+    is_new: bool,
     file: PathBuf,
-    loading: tokio::task::JoinHandle<Result<Arc<State>, LoadError>>,
+    reading: Option<tokio::task::JoinHandle<Result<(), StateError>>>,
 }
 
-/// Begins to open the state of a state folder, and to put in force what is suspended.
-pub(crate) fn open(control: &tokio::runtime::Runtime, state_dir: &Path, env: &Env, registry: &Registry) -> Opening {
+/// Opens the state of a state folder, or makes it, and begins to put in force what is suspended.
+pub(crate) fn open(
+    control: &tokio::runtime::Runtime,
+    state_dir: &Path,
+    env: &Env,
+    registry: &Registry,
+) -> Result<Opening, Failure> {
     let file = file(state_dir);
-    let (clock, events, registry, path) = (env.clock.clone(), env.events.clone(), registry.clone(), file.clone());
-    let loading = control.spawn(async move {
-        let shared = Arc::new(SqliteState::open(&path).await?);
-        State::load(shared, clock, events, &registry).await
+    let (shared, is_new) = SqliteState::at(&file).map_err(|error| refused(&file, &error))?;
+    let shared = Arc::new(shared);
+    let state = State::new(shared.clone(), env.clock.clone(), env.events.clone(), registry).map_err(unregistered)?;
+    let reader = state.clone();
+    let reading = control.spawn(async move {
+        shared.connect().await?;
+        reader.refresh().await
     });
-    Opening { file, loading }
+    Ok(Opening { state, is_new, file, reading: Some(reading) })
 }
 
 impl Opening {
-    /// Waits for it. Without it nothing starts.
-    pub(crate) fn finish(self, control: &tokio::runtime::Runtime) -> Result<Arc<State>, Failure> {
-        let loaded = control.block_on(self.loading).map_err(|error| Failure::doing("open the state")(&error))?;
-        loaded.map_err(|error| refused(&self.file, &error))
+    /// Waits until what is suspended is in force, unless nothing can be: the file was made just now.
+    pub(crate) fn before_serving(&mut self, control: &tokio::runtime::Runtime) -> Result<(), Failure> {
+        if self.is_new { Ok(()) } else { self.read(control) }
+    }
+
+    /// Waits for what there is to be read. Without it nothing goes on.
+    pub(crate) fn finish(mut self, control: &tokio::runtime::Runtime) -> Result<Arc<State>, Failure> {
+        self.read(control)?;
+        Ok(self.state)
+    }
+
+    fn read(&mut self, control: &tokio::runtime::Runtime) -> Result<(), Failure> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        let read = control.block_on(reading).map_err(|error| Failure::doing("open the state")(&error))?;
+        read.map_err(|error| refused(&self.file, &error))
     }
 }
 
-fn refused(file: &Path, error: &LoadError) -> Failure {
+fn refused(file: &Path, error: &StateError) -> Failure {
     let file = file.display();
     let help = match error {
-        LoadError::State(StateError::Newer { .. }) => "run the newer Claviger that wrote it".to_owned(),
-        LoadError::State(_) => format!(
+        StateError::Newer { .. } => "run the newer Claviger that wrote it".to_owned(),
+        _ => format!(
             "without it nobody knows what is suspended, so that nothing is served; restore `{file}`, or, if nothing is to \
              stay suspended, move it away"
         ),
-        LoadError::Metrics(_) => return Failure::Other(error.to_string()),
     };
     Failure::Other(format!("{error}\n  help: {help}"))
 }
@@ -108,26 +130,15 @@ impl Metrics {
     }
 }
 
-/// Why a process has no state.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    /// Not to know what is suspended is not to serve.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// Two metrics of one name.
-    #[error("failed to register metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-}
-
 impl State {
-    /// Reads what is suspended and puts it in force.
-    pub(crate) async fn load(
+    /// A state of which nothing has been read.
+    fn new(
         shared: Arc<dyn SharedState>,
         clock: Arc<dyn Clock>,
         events: Arc<dyn EventSink>,
         registry: &Registry,
-    ) -> Result<Arc<Self>, LoadError> {
-        let state = Arc::new(Self {
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        Ok(Arc::new(Self {
             shared,
             suspended: Suspended::nothing(),
             clock,
@@ -136,9 +147,7 @@ impl State {
             publishing: tokio::sync::Mutex::default(),
             complaint: Mutex::default(),
             view: std::sync::OnceLock::new(),
-        });
-        state.refresh().await?;
-        Ok(state)
+        }))
     }
 
     /// What the data cores look at.

@@ -23,6 +23,14 @@ async fn without_its_state_a_process_does_not_start() {
     let (_, err) = said(&claviger(&world, &["run"]));
     assert!(err.contains("failed to open the state `state/state.db`: "), "{err}");
     std::fs::remove_dir(world.path().join("state/state.db")).unwrap();
+    // One that was not there is made while the listeners open, and that it cannot be made ends the process all the same.
+    std::fs::create_dir(world.path().join("state/state.db-journal")).unwrap();
+    let output = claviger(&world, &["run"]);
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("failed to open the state `state/state.db`: unable to open database file"), "{err}");
+    assert!(!err.contains("ready"), "it serves: {err}");
+    std::fs::remove_dir(world.path().join("state/state.db-journal")).unwrap();
     drop(world.start());
 }
 

@@ -97,15 +97,15 @@ impl Serving {
         let (at_start, admin) = (AtStart::of(draft), (draft.admin.bind.clone(), draft.admin.socket.clone()));
         // What is on disk is read while the configuration compiles.
         let root_there = (!is_session).then(|| root_there(&state_dir));
-        let opening = state::open(&control, &state_dir, &env, &registry);
+        let mut opening = state::open(&control, &state_dir, &env, &registry)?;
         let parts = session.map(|parts| (Some(parts.root), parts.sockets, Some(parts.refused)));
         let (root, sockets, refused) = parts.unwrap_or_default();
         let make_root = || own_root(root.as_ref().or(root_there.as_ref().and_then(Ahead::get)), &state_dir);
         let mut delegation = Delegation::new(&registry).map_err(unregistered)?;
         let load = Load { env: &env, number: 1, interception: &make_root, previous: None, at_start: None };
         let compiled = delegation.compile(&files, Some(begun), &load, &mut found);
-        // Before anything is served: what is suspended stays so.
-        let state = opening.finish(&control)?;
+        // Before anything is served: what is suspended stays so. Where there was no state, nothing is.
+        opening.before_serving(&control)?;
         let Some((compiled, standing)) = compiled else { return Err(refused_by(&found)) };
         found.sort();
         (!is_session).then(|| console::diagnostics(&found));
@@ -121,20 +121,20 @@ impl Serving {
             clock: env.clock.clone(),
             resolver: Resolver::new(),
             metrics: Metrics::new(&registry).map_err(unregistered)?,
-            suspended: state.suspended().clone(),
+            suspended: opening.state.suspended().clone(),
             cores,
             adopted: sockets,
             refused,
             tidy: os::memory::give_back_freed,
         })
         .map_err(|error| Failure::Other(error.to_string()))?;
+        let state = opening.finish(&control)?;
         let public = compiled.public.as_ref().map(|public| public.bind.clone());
         showing.take_up(compiled.issuer, compiled.public, control.handle());
         let changes = delegation.take_up(standing);
         state.attach(server.view());
         control.spawn(state.clone().watch());
         watcher.watch(source.watched(compiled.watched), compiled.patterns);
-        let attestors = compiled.attestors;
         let started = Started { registry, access: compiled.access, changes, admin, public, session: compiled.session };
         let serving = Self {
             source,
@@ -143,7 +143,7 @@ impl Serving {
             delegation,
             ledger,
             server,
-            attestors,
+            attestors: compiled.attestors,
             watcher,
             state,
             showing,

@@ -52,10 +52,24 @@ struct Open {
 impl SqliteState {
     /// Opens the file; makes it, if it is not there.
     pub(crate) async fn open(file: &Path) -> Result<Self, StateError> {
-        let failed = |why: String| StateError::Open { place: file.display().to_string(), why };
-        create(file).map_err(|error| failed(error.to_string()))?;
-        let open = connect(file).await?;
-        Ok(Self { file: file.to_owned(), open: tokio::sync::Mutex::new(Some(open)) })
+        let (state, _) = Self::at(file)?;
+        state.connect().await?;
+        Ok(state)
+    }
+
+    /// The file, and whether it was not there before and was made. What is in it is not looked at.
+    pub(crate) fn at(file: &Path) -> Result<(Self, bool), StateError> {
+        let failed =
+            |error: std::io::Error| StateError::Open { place: file.display().to_string(), why: error.to_string() };
+        let is_new = create(file).map_err(failed)?;
+        Ok((Self { file: file.to_owned(), open: tokio::sync::Mutex::default() }, is_new))
+    }
+
+    /// Connects to the file. Whoever does not is connected when something is asked for.
+    pub(crate) async fn connect(&self) -> Result<(), StateError> {
+        let mut open = self.open.lock().await;
+        *open = Some(connect(&self.file).await?);
+        Ok(())
     }
 
     /// The connection, of the file that is there now.
@@ -317,11 +331,12 @@ fn read_change(row: &SqliteRow) -> Result<StateChange, sqlx::Error> {
     })
 }
 
-/// The file with its mode, and the folder above it: SQLite would make it as readable as the umask lets it.
+/// The file with its mode, and the folder above it: SQLite would make it as readable as the umask lets it. Yields whether
+/// it was not there.
 ///
 /// Deliberately not through a link: whoever owns the folder could have an administrator's command change, or give to
 /// the folder's owner, a file that is somewhere else.
-fn create(file: &Path) -> std::io::Result<()> {
+fn create(file: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
     if let Some(folder) = file.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -332,9 +347,10 @@ fn create(file: &Path) -> std::io::Result<()> {
         // same owner.
         Ok(made) if rustix::process::geteuid().is_root() => {
             let owner = std::fs::metadata(file.parent().unwrap_or(Path::new(".")))?;
-            std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))
+            std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))?;
+            Ok(true)
         }
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
             let there = std::fs::OpenOptions::new()
@@ -346,10 +362,10 @@ fn create(file: &Path) -> std::io::Result<()> {
             if !found.is_file() || found.nlink() > 1 {
                 return Err(std::io::Error::other("it is not a file of its own"));
             }
-            match found.mode() & 0o777 {
-                0o600 => Ok(()),
-                _ => there.set_permissions(std::fs::Permissions::from_mode(0o600)),
+            if found.mode() & 0o777 != 0o600 {
+                there.set_permissions(std::fs::Permissions::from_mode(0o600))?;
             }
+            Ok(false)
         }
         Err(error) => Err(error),
     }
