@@ -6,12 +6,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::MeasureArgs;
 use crate::door::{Door, Problem};
-use crate::legs::{self, Leg, claviger};
+use crate::legs::{self, Leg, claviger, nginx};
 use crate::load::{self, closed};
 use crate::meter::Syscalls;
 use crate::report::{LegResult, Outcome, WorkResult};
 use crate::scene::Scene;
-use crate::works::{self, Metric, SMALL, Sample, Shape, Work};
+use crate::works::{self, Metric, NGINX_SMALL, SMALL, Sample, Shape, Work};
 
 /// Starts everything, measures it, and says what came of it.
 pub(crate) fn measure(args: &MeasureArgs) -> Outcome {
@@ -39,10 +39,16 @@ pub(crate) fn measure(args: &MeasureArgs) -> Outcome {
     let works = wanted.filter_map(|work| {
         eprintln!("compare: {}", work.title);
         let Shape::Growth { small, large } = work.shape else { return Some(one(work, &scene, &legs, args)) };
-        let grown = [("claviger", large), (SMALL, small)].map(|(name, size)| {
-            let launched = claviger::variant(&scene, &claviger_tests::binary(), size.variant)?;
-            Leg::of(name, claviger::launch, launched)
-        });
+        let mut grown: Vec<Result<Leg, Problem>> = [("claviger", large), (SMALL, small)]
+            .map(|(name, size)| {
+                let launched = claviger::variant(&scene, &claviger_tests::binary(), size.variant)?;
+                Leg::of(name, claviger::launch, launched)
+            })
+            .into();
+        // What more connections cost a peer, beside it.
+        if small.connections != large.connections && legs.iter().any(|leg| leg.name == "nginx") {
+            grown.extend(["nginx", NGINX_SMALL].map(|name| Leg::start(&scene, name, nginx::launch)));
+        }
         match grown.into_iter().collect::<Result<Vec<Leg>, Problem>>() {
             Ok(legs) => Some(one(work, &scene, &legs, args)),
             Err(reason) => {

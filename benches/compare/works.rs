@@ -94,6 +94,9 @@ pub(crate) enum Shape {
 /// The name of the Claviger that has less.
 pub(crate) const SMALL: &str = "small";
 
+/// The name of an nginx that has as little.
+pub(crate) const NGINX_SMALL: &str = "nginx-small";
+
 /// A Claviger and its clients' keep-alive connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
@@ -389,7 +392,7 @@ impl Work {
         Ok(match self.shape {
             Shape::Closed(connections) => keep_alive(leg, door, &job, [connections; 2], time).await?,
             Shape::Growth { small, large } => {
-                let size = if leg.name == SMALL { small } else { large };
+                let size = if [SMALL, NGINX_SMALL].contains(&leg.name) { small } else { large };
                 let at_a_time = small.connections.min(large.connections);
                 keep_alive(leg, door, &job, [size.connections, at_a_time], time).await?
             }
