@@ -49,7 +49,7 @@ fn convert_table(file: &Arc<SourceFile>, key: String, span: Range<usize>, table:
         })
         .collect();
     // In the order of the file: messages and `claviger fmt` follow the author's order.
-    entries.sort_by_cached_key(|entry| entry.name_location.span.start);
+    entries.sort_by_key(|entry| entry.name_location.span.start);
     Table::of(key, Location { file: file.clone(), span }, entries)
 }
 
