@@ -35,7 +35,7 @@ fn has_deadlines(version: (u32, u32)) -> bool {
 /// The version of the system that runs.
 #[cfg(target_os = "linux")]
 fn running() -> Option<(u32, u32)> {
-    version(&linux::release()?)
+    version(rustix::system::uname().release().to_str().ok()?)
 }
 
 /// Of `6.18.44-generic` the first two numbers.
@@ -46,10 +46,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "rustix has neither sched_setscheduler nor, without another feature, uname")]
+#[allow(unsafe_code, reason = "rustix has no sched_setscheduler")]
 mod linux {
-    use std::ffi::CStr;
-
     /// `SCHED_BATCH` (sched(7)): a thread that is woken does not take the processor from the one that runs on it.
     ///
     /// A client or upstream on the same machine that writes to a socket would be interrupted by the one that it wakes,
@@ -63,19 +61,6 @@ mod linux {
         let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a structure that outlives the call, which only reads it.
         let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
-    }
-
-    /// What the system says of its version (uname(2)).
-    pub(super) fn release() -> Option<String> {
-        // SAFETY: a plain structure of bytes.
-        let mut names: libc::utsname = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is to a structure that the call fills in.
-        if unsafe { libc::uname(&raw mut names) } != 0 {
-            return None;
-        }
-        // SAFETY: the call succeeded: the field holds a text that ends with a zero, and `names` outlives it.
-        let release = unsafe { CStr::from_ptr(names.release.as_ptr()) };
-        Some(release.to_str().ok()?.to_owned())
     }
 }
 
