@@ -95,7 +95,7 @@ impl MeasureArgs {
     }
 
     fn time(&self) -> Duration {
-        Duration::from_secs_f64(if self.short { self.seconds.min(0.4) } else { self.seconds })
+        Duration::from_secs_f64(if self.short { self.seconds.min(0.15) } else { self.seconds })
     }
 
     /// As [`time`](Self::time), of this work: the slowest of so few that none has a hundredth would be one request's luck.
