@@ -304,3 +304,48 @@ fn with(former: &[Suspension], one: &Suspension) -> Vec<Suspension> {
     all.sort_by_key(key);
     all
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Another process has its turn at the state, for as long as this test likes.
+    fn turn(folder: &Path) -> std::fs::File {
+        let turn = std::fs::File::open(folder).unwrap();
+        turn.lock().unwrap();
+        turn
+    }
+
+    #[test]
+    fn a_state_that_was_there_is_in_force_before_anything_is_served_and_a_new_one_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let env = crate::app::idle_env(&control).unwrap();
+        let opened = || open(&control, folder.path(), &env, &Registry::new()).unwrap();
+
+        let busy = turn(folder.path());
+        let mut opening = opened();
+        // Would wait for ever.
+        opening.before_serving(&control).unwrap();
+        drop(busy);
+        let state = opening.finish(&control).unwrap();
+        let (kind, since_ms) = (Suspendable::Service, 1_000);
+        let stopped =
+            Suspension { kind, name: "api".into(), reason: None, actor: "alice".into(), since_ms, until_ms: None };
+        control.block_on(state.suspend(&stopped)).unwrap();
+        drop(state);
+
+        let busy = turn(folder.path());
+        let mut opening = opened();
+        assert!(opening.state.suspended().list().is_empty(), "nothing can have been read yet");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                opening.before_serving(&control).unwrap();
+                opening.state.suspended().list().len()
+            });
+            drop(busy);
+            assert_eq!(waiting.join().unwrap(), 1);
+        });
+    }
+}
